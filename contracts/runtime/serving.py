@@ -1,0 +1,119 @@
+"""Serving an ASGI app until told to stop, and stopping in the right order.
+
+Stock uvicorn closes its listener the moment a signal arrives, before a balancer has noticed, waits
+for ever for open connections, and dies of the signal. Here the first signal turns readiness off
+and keeps serving for a while; then the listener closes, what is in flight ends within a bound, and
+the process exits 0. A second signal stops at once.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+GRACEFUL_SECONDS = 15
+KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the message is one line."""
+
+
+class DrainingServer(uvicorn.Server):
+    """A uvicorn server that calls ``on_drain`` at the first signal and closes later."""
+
+    def __init__(
+        self, config: uvicorn.Config, on_drain: Callable[[], None], drain_seconds: float
+    ) -> None:
+        super().__init__(config)
+        self._on_drain = on_drain
+        self._drain_seconds = drain_seconds
+        self._close_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The signal handler. Not recording the signal is what makes the exit code 0."""
+        if self._close_at is not None:
+            self.force_exit = self.should_exit = True
+            return
+        self._close_at = time.monotonic() + self._drain_seconds
+        self._on_drain()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second by uvicorn; True ends the main loop."""
+        if self._close_at is not None and time.monotonic() >= self._close_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises ListenError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return listener
+
+
+async def serve(
+    app: Any,
+    listener: socket.socket,
+    *,
+    on_drain: Callable[[], None],
+    drain_seconds: float,
+    ends_with_stdin: bool = False,
+) -> None:
+    """Serves ``app`` on ``listener`` until a signal, or until stdin ends if so asked.
+
+    The app's lifespan is the caller's: it surrounds this call.
+    """
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    server = DrainingServer(config, on_drain, drain_seconds)
+    if ends_with_stdin:
+        _stop_at_end_of_stdin(server)
+    await server.serve(sockets=[listener])
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Runs the coroutine function ``main`` on a uvloop event loop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def _stop_at_end_of_stdin(server: DrainingServer) -> None:
+    """A supervisor holds the other end: when it dies, however it dies, so do its children."""
+    loop = asyncio.get_running_loop()
+    descriptor = sys.stdin.fileno()
+
+    def on_readable() -> None:
+        if not os.read(descriptor, 1024):
+            loop.remove_reader(descriptor)
+            server.handle_exit(0, None)
+
+    loop.add_reader(descriptor, on_readable)

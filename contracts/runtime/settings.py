@@ -1,0 +1,185 @@
+"""Every setting of both processes, read from a TOML file and the environment.
+
+The environment wins over the file. ``FORMFLOW_<NAME>`` sets ``<name>``; ``FORMFLOW_<NAME>_FILE``
+names a file that holds the value, for secrets. An unknown or bad setting is an error that names it.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+PREFIX = "FORMFLOW_"
+_FILE_SUFFIX = "_FILE"
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message is one line that names the setting."""
+
+
+def _split_list(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split_list)]
+
+
+class Settings(BaseModel):
+    """The settings, validated; their descriptions make the table of ``docs/settings.md``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_dir: Path = Field(
+        Path("formflow-data"), description="Where the database and the generated secrets are kept."
+    )
+    database_url: str = Field(
+        "",
+        pattern=r"^$|^sqlite:///.+|^postgresql://.+",
+        description="`sqlite:///path` or `postgresql://…`; SQLite in the data directory if empty.",
+    )
+    backend_url: str = Field(
+        "http://127.0.0.1:8788",
+        pattern=r"^https?://[^/]+/?$",
+        description="Where gateways find the backend.",
+    )
+    internal_token: SecretStr | None = Field(
+        None,
+        description="The secret that gateway and backend share; at least 16 characters.",
+    )
+    host: str = Field("127.0.0.1", description="The address to listen on.")
+    port: int | None = Field(
+        None, ge=0, le=65535, description="The port to listen on: 8787, a lone backend 8788."
+    )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+$",
+        description="The origin that clients use, where it differs from host and port.",
+    )
+    gateway_passthrough: bool = Field(
+        True, description="Whether a gateway passes every path that is not its own to the backend."
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="Networks (CIDR, comma-separated) whose forwarding headers are believed.",
+    )
+    client_ip_header: str | None = Field(
+        None,
+        description="A header that a trusted proxy sets to the client's address, "
+        "such as `CF-Connecting-IP`.",
+    )
+    problem_base: str = Field(
+        "https://formflow.cc/problems", description="The prefix of every problem's `type`."
+    )
+    owner_email: str = Field(
+        "owner@localhost", pattern=r"^[^@\s]+@[^@\s]+$", description="The first owner's address."
+    )
+    max_fields: int = Field(200, ge=1, description="Fields a post may have.")
+    max_name_bytes: int = Field(256, ge=1, description="Bytes of a field's name.")
+    max_value_bytes: int = Field(65_536, ge=1, description="Bytes of a field's value.")
+    max_body_bytes: int = Field(1_048_576, ge=1, description="Bytes of text in a post's body.")
+    max_json_depth: int = Field(32, ge=1, le=256, description="Nesting of a JSON body.")
+    drain_seconds: float = Field(
+        3.0,
+        ge=0,
+        le=20,
+        description="How long a process that was told to stop keeps serving after `/readyz` "
+        "says so. `formflow up` does not wait.",
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`json`, `console`, or `auto`: readable on a terminal, else JSON."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least serious log lines that are written."
+    )
+
+    def sqlalchemy_url(self) -> str:
+        """The database URL with its asynchronous driver."""
+        url = self.database_url or f"sqlite:///{self.data_dir / 'formflow.db'}"
+        return url.replace("sqlite://", "sqlite+aiosqlite://", 1).replace(
+            "postgresql://", "postgresql+asyncpg://", 1
+        )
+
+    def required_internal_token(self) -> str:
+        """The internal token. Raises SettingsError if it is missing or too short to be a secret."""
+        token = self.internal_token.get_secret_value() if self.internal_token else ""
+        if len(token) < 16:
+            raise SettingsError(
+                f"{PREFIX}INTERNAL_TOKEN must be set to a secret of at least 16 characters, "
+                "the same for every gateway and backend"
+            )
+        return token
+
+
+def load_settings(
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    **overrides: Any,
+) -> Settings:
+    """The settings from ``config`` (TOML), then the environment, then ``overrides`` (not None).
+
+    Raises:
+        SettingsError: naming the first unknown or bad setting.
+    """
+    environ = os.environ if environ is None else environ
+    values = _read_toml(config) if config else {}
+    values |= _read_environment(environ)
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise SettingsError(_first_complaint(error)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--config {path}: {error}") from None
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX)
+        if name.endswith(_FILE_SUFFIX) and name.lower() not in Settings.model_fields:
+            name = name.removesuffix(_FILE_SUFFIX)
+            value = _read_secret(variable, value)
+        values[name.lower()] = value
+    return values
+
+
+def _read_secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{variable}: {error}") from None
+
+
+def _first_complaint(error: ValidationError) -> str:
+    complaint = error.errors(include_url=False, include_input=False)[0]
+    name = f"{PREFIX}{str(complaint['loc'][0]).upper()}"
+    if complaint["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting (docs/settings.md lists them)"
+    return f"{name}: {complaint['msg']}"
+
+
+def settings_table() -> str:
+    """The reference table, as Markdown."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, "", ()) else f"`{field.default}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def child_environment(**values: str) -> dict[str, str]:
+    """This process's environment with some settings set, for a child process."""
+    return dict(os.environ) | {f"{PREFIX}{name.upper()}": value for name, value in values.items()}
