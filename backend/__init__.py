@@ -1,0 +1,1 @@
+"""The management service: owns persistence and configuration. Never imports the gateway."""

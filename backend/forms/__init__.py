@@ -1,0 +1,1 @@
+"""Forms: what visitors post to."""

@@ -1,0 +1,77 @@
+"""What a form's members may hold."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from backend.forms.slugs import SLUG_MAX, SLUG_PATTERN
+from backend.schemas import CONTROL_CHARACTERS
+
+HONEYPOT_MAX_BYTES = 256
+HOST_MAX = 253
+HOSTS_MAX = 100
+URL_MAX = 2048
+
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = rf"^{_LABEL}(?:\.{_LABEL})*$"
+
+
+def _honeypot_field(name: str) -> str:
+    if len(name.encode()) > HONEYPOT_MAX_BYTES:
+        raise PydanticCustomError("too_long", "A field name has 256 bytes at most.")
+    return name
+
+
+def _redirect_url(url: str) -> str:
+    """Only what may stand in a Location header as it is, and leads where it seems to."""
+    try:
+        parts = urlsplit(url)
+        is_good = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise PydanticCustomError(
+            "bad_url", "Give an absolute http or https URL with a host and without a password."
+        )
+    return url
+
+
+def _redirect_hosts(hosts: list[str]) -> list[str]:
+    return list(dict.fromkeys(host.lower() for host in hosts))
+
+
+Slug = Annotated[str, StringConstraints(max_length=SLUG_MAX, pattern=SLUG_PATTERN)]
+
+Status = Annotated[
+    Literal["live", "paused", "draft"], Field(description="Only a live form takes submissions.")
+]
+
+HoneypotField = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256, pattern=f"^[^{CONTROL_CHARACTERS}]+$"),
+    AfterValidator(_honeypot_field),
+    Field(description="The hidden field that only bots fill in."),
+]
+
+RedirectUrl = Annotated[
+    str,
+    # Visible ASCII but for the backslash, which browsers take for a slash.
+    StringConstraints(max_length=URL_MAX, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[!-\[\]-~]+$"),
+    AfterValidator(_redirect_url),
+    Field(
+        description="Where a browser goes after a submission. Percent-encode what is not ASCII.",
+        examples=["https://example.com/thanks"],
+    ),
+]
+
+RedirectHosts = Annotated[
+    list[Annotated[str, StringConstraints(max_length=HOST_MAX, pattern=_HOST)]],
+    Field(
+        max_length=HOSTS_MAX,
+        description="Hosts that a post's `_next` may lead to.",
+        examples=[["www.example.com"]],
+    ),
+    AfterValidator(_redirect_hosts),
+]

@@ -1,0 +1,128 @@
+"""Queries on forms."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backend.tables import forms, submissions
+from contracts.forms import FormConfig, FormStatus
+
+_columns = [column for column in forms.c if column is not forms.c.deleted_at]
+
+
+@dataclass(frozen=True, slots=True)
+class FormRow:
+    """A form that is not deleted, as it is stored."""
+
+    id: str
+    account_id: str
+    slug: str
+    name: str
+    status: str
+    honeypot_enabled: bool
+    honeypot_field: str
+    redirect_url: str | None
+    redirect_hosts: tuple[str, ...]
+    revision: int
+    created_at: int
+    updated_at: int
+
+
+def config_of(row: Row[Any]) -> FormConfig:
+    """The form as gateways see it; ``row`` is one of ``forms`` that is not deleted."""
+    return FormConfig(
+        id=row.id,
+        slug=row.slug,
+        account_id=row.account_id,
+        revision=row.revision,
+        name=row.name,
+        status=FormStatus(row.status),
+        honeypot_field=row.honeypot_field if row.honeypot_enabled else None,
+        redirect_url=row.redirect_url,
+        redirect_hosts=tuple(orjson.loads(row.redirect_hosts)),
+    )
+
+
+async def find_form(connection: AsyncConnection, account_id: str, id: str) -> FormRow | None:
+    """A form of the account that is not deleted."""
+    found = await connection.execute(select(*_columns).where(_is_live(account_id, id)))
+    return next(_rows(found), None)
+
+
+async def list_forms(
+    connection: AsyncConnection, account_id: str, before: str | None, limit: int
+) -> list[FormRow]:
+    """The account's forms, newest first, those older than ``before``."""
+    statement = select(*_columns).where(
+        forms.c.account_id == account_id, forms.c.deleted_at.is_(None)
+    )
+    if before is not None:
+        statement = statement.where(forms.c.id < before)
+    return list(_rows(await connection.execute(statement.order_by(forms.c.id.desc()).limit(limit))))
+
+
+async def insert_form(connection: AsyncConnection, form: FormRow) -> None:
+    """Adds a form. Raises IntegrityError if its slug is taken."""
+    await connection.execute(insert(forms).values(_stored(asdict(form))))
+
+
+async def update_form(
+    connection: AsyncConnection, account_id: str, id: str, values: dict[str, Any]
+) -> FormRow | None:
+    """Changes a form; None if there is no such form."""
+    statement = update(forms).where(_is_live(account_id, id)).values(_stored(values))
+    return next(_rows(await connection.execute(statement.returning(*_columns))), None)
+
+
+async def lock_form(connection: AsyncConnection, account_id: str, id: str) -> bool:
+    """Holds a form until the transaction ends, also against inserts of submissions (their foreign
+    key shares the row); whether there is such a form."""
+    statement = select(forms.c.id).where(_is_live(account_id, id)).with_for_update()
+    return (await connection.execute(statement)).first() is not None
+
+
+async def bury_form(connection: AsyncConnection, id: str, now_ms: int, revision: int) -> None:
+    """Deletes a form's submissions and leaves its row as a tombstone."""
+    await connection.execute(delete(submissions).where(submissions.c.form_id == id))
+    await connection.execute(
+        update(forms)
+        .where(forms.c.id == id)
+        .values(deleted_at=now_ms, updated_at=now_ms, revision=revision)
+    )
+
+
+async def taken_slugs(connection: AsyncConnection, start: str, freed_at: int) -> set[str]:
+    """The slugs that begin with ``start`` and are in use, or were until after ``freed_at``."""
+    statement = select(forms.c.slug).where(
+        forms.c.slug.startswith(start, autoescape=True),
+        forms.c.deleted_at.is_(None) | (forms.c.deleted_at > freed_at),
+    )
+    return set((await connection.execute(statement)).scalars())
+
+
+async def clear_tombstone(connection: AsyncConnection, slug: str, freed_at: int) -> None:
+    """Removes the row of a form of that slug that was deleted at ``freed_at`` or before."""
+    freed = (forms.c.slug == slug) & (forms.c.deleted_at <= freed_at)
+    stray = submissions.c.form_id.in_(select(forms.c.id).where(freed))
+    await connection.execute(delete(submissions).where(stray))
+    await connection.execute(delete(forms).where(freed))
+
+
+def _is_live(account_id: str, id: str) -> ColumnElement[bool]:
+    return (forms.c.id == id) & (forms.c.account_id == account_id) & forms.c.deleted_at.is_(None)
+
+
+def _stored(values: dict[str, Any]) -> dict[str, Any]:
+    if "redirect_hosts" not in values:
+        return values
+    return values | {"redirect_hosts": orjson.dumps(values["redirect_hosts"]).decode()}
+
+
+def _rows(found: Iterable[Any]) -> Iterator[FormRow]:
+    for row in found:
+        hosts = tuple(orjson.loads(row.redirect_hosts))
+        yield FormRow(**{**row._mapping, "redirect_hosts": hosts})

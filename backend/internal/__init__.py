@@ -1,0 +1,1 @@
+"""The gateway's surface: batch commits, look-ups, key verification, the change feed."""

@@ -1,0 +1,107 @@
+"""HTTP of the internal surface. Every route needs the internal token."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from backend.accounts.service import bootstrap
+from backend.changes import read_state
+from backend.internal import intake, store
+from backend.services import Services
+from contracts import internal
+from contracts.forms import KeyGrant
+from contracts.keys import KeyKind
+from contracts.problems import Problem, Rejected
+
+_LOOKUP_MAX = 256
+
+Handler = Callable[[Services, Request], Awaitable[bytes]]
+
+
+def internal_routes(services: Services, token: str) -> list[Route]:
+    """The routes, guarded by ``token``."""
+    expected = b"Bearer " + token.encode()
+
+    def guarded(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            sent = request.headers.get("authorization", "").encode()
+            if not hmac.compare_digest(sent, expected):
+                raise Rejected(Problem.NOT_FOUND, "There is nothing at this address.")
+            try:
+                body = await handler(services, request)
+            except internal.UndecodableMessage as error:
+                raise Rejected(Problem.BAD_BODY, str(error)) from None
+            return Response(body, media_type="application/json")
+
+        return endpoint
+
+    return [
+        Route(internal.SUBMISSIONS, guarded(_commit), methods=["POST"]),
+        Route(internal.LOOKUP, guarded(_look_up), methods=["POST"]),
+        Route(internal.VERIFY_KEY, guarded(_verify_key), methods=["POST"]),
+        Route(internal.CHANGES, guarded(_changes), methods=["GET"]),
+        Route(internal.BOOTSTRAP, guarded(_bootstrap), methods=["POST"]),
+    ]
+
+
+async def _commit(services: Services, request: Request) -> bytes:
+    batch = internal.decode_batch(await request.body())
+    if len(batch) > internal.BATCH_ITEMS_MAX:
+        raise internal.UndecodableMessage(f"a batch holds {internal.BATCH_ITEMS_MAX} at most")
+    return internal.encode_results(await intake.commit(services.database, batch))
+
+
+async def _look_up(services: Services, request: Request) -> bytes:
+    slugs = internal.decode_slugs(await request.body())
+    if len(slugs) > _LOOKUP_MAX:
+        raise internal.UndecodableMessage(f"a look-up holds {_LOOKUP_MAX} slugs at most")
+    async with services.database.read() as connection:
+        # Read first: the forms are then at least as new as the revision claims.
+        state = await read_state(connection)
+        forms = await store.forms_by_slug(connection, slugs)
+    return internal.encode_lookup(internal.LookupAnswer(state.epoch, state.revision, forms))
+
+
+async def _verify_key(services: Services, request: Request) -> bytes:
+    text = internal.decode_key(await request.body())
+    async with services.database.read() as connection:
+        state = await read_state(connection)
+    key = await services.verifier.verify(text)
+    grant = None
+    if key is not None and key.kind is KeyKind.SUBMISSION:
+        grant = KeyGrant(key.key_id, key.account_id, key.revision)
+    return internal.encode_verify(internal.VerifyAnswer(state.epoch, state.revision, grant))
+
+
+async def _changes(services: Services, request: Request) -> bytes:
+    epoch = request.query_params.get("epoch", "")
+    since = _integer(request, "since")
+    wait = min(_integer(request, "wait"), internal.FEED_WAIT_SECONDS)
+    state = await services.feed.wait_beyond(since, wait)
+    if state.epoch != epoch or since > state.revision:
+        return internal.encode_changes(
+            internal.ChangesAnswer(state.epoch, state.revision, True, {}, ())
+        )
+    async with services.database.read() as connection:
+        state = await read_state(connection)
+        forms = await store.forms_changed(connection, since)
+        keys = await store.keys_ended(connection, since)
+    return internal.encode_changes(
+        internal.ChangesAnswer(state.epoch, state.revision, forms is None, forms or {}, keys)
+    )
+
+
+async def _bootstrap(services: Services, request: Request) -> bytes:
+    first = await bootstrap(services)
+    return orjson.dumps(first)
+
+
+def _integer(request: Request, name: str) -> int:
+    try:
+        return max(0, int(request.query_params.get(name, "0")))
+    except ValueError:
+        raise internal.UndecodableMessage(f"{name} is not a whole number") from None

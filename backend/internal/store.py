@@ -1,0 +1,48 @@
+"""Queries of the internal surface: forms and keys as gateways see them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backend.forms.store import config_of
+from backend.tables import api_keys, forms
+from contracts.forms import FormConfig
+
+# Beyond this many changes a gateway is better off looking up what it uses.
+CHANGES_MAX = 1_000
+
+
+async def forms_by_slug(
+    connection: AsyncConnection, slugs: Sequence[str]
+) -> dict[str, FormConfig | None]:
+    """The form of each slug, or None."""
+    rows = await connection.execute(
+        select(forms).where(forms.c.slug.in_(slugs), forms.c.deleted_at.is_(None))
+    )
+    found: dict[str, FormConfig | None] = dict.fromkeys(slugs)
+    return found | {row.slug: config_of(row) for row in rows}
+
+
+async def forms_changed(
+    connection: AsyncConnection, since: int
+) -> dict[str, FormConfig | None] | None:
+    """Each form changed after ``since``, None for a deleted one; None if there are too many."""
+    rows = (
+        await connection.execute(
+            select(forms).where(forms.c.revision > since).limit(CHANGES_MAX + 1)
+        )
+    ).all()
+    if len(rows) > CHANGES_MAX:
+        return None
+    return {row.slug: None if row.deleted_at is not None else config_of(row) for row in rows}
+
+
+async def keys_ended(connection: AsyncConnection, since: int) -> tuple[str, ...]:
+    """The key ids revoked after ``since``."""
+    rows = await connection.execute(
+        select(api_keys.c.key_id).where(
+            api_keys.c.revision > since, api_keys.c.revoked_at.is_not(None)
+        )
+    )
+    return tuple(rows.scalars())

@@ -1,0 +1,29 @@
+"""One backend process."""
+
+import socket
+
+from backend.app import Readiness, create_app
+from backend.schema import migrate
+from contracts.runtime.serving import serve
+from contracts.runtime.settings import Settings
+
+
+async def run_backend(
+    settings: Settings, listener: socket.socket, *, ends_with_stdin: bool = False
+) -> None:
+    """Serves until told to stop."""
+    readiness = Readiness()
+    app = create_app(settings, readiness=readiness)
+    async with app.router.lifespan_context(app):
+        await serve(
+            app,
+            listener,
+            on_drain=readiness.drain,
+            drain_seconds=settings.drain_seconds,
+            ends_with_stdin=ends_with_stdin,
+        )
+
+
+async def run_migrate(settings: Settings) -> None:
+    """Brings the schema to the newest version."""
+    await migrate(settings.sqlalchemy_url())

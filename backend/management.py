@@ -1,0 +1,78 @@
+"""The management API, gathered."""
+
+from functools import cache
+
+import orjson
+from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.routing import Route
+
+from backend.api import Call, Operation, routes_of
+from backend.forms.routes import operations as form_operations
+from backend.keys.routes import operations as key_operations
+from backend.openapi import document
+from backend.services import Services, create_services
+from backend.submissions.routes import operations as submission_operations
+from contracts import VERSION
+
+__all__ = ["OPERATIONS", "Services", "create_services", "management_routes"]
+
+
+class Health(BaseModel):
+    """The server answers."""
+
+    status: str = "ok"
+    version: str = VERSION
+
+
+async def get_health(_: Call) -> Health:
+    return Health()
+
+
+async def get_openapi(_: Call) -> Response:
+    return Response(_openapi(), media_type="application/json")
+
+
+async def get_openapi_yaml(_: Call) -> Response:
+    # JSON is valid YAML 1.2.
+    return Response(_openapi(), media_type="application/yaml")
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    *form_operations,
+    *submission_operations,
+    *key_operations,
+    Operation(
+        method="GET",
+        path="/v1/health",
+        handler=get_health,
+        summary="Whether the server answers, and its version",
+        right=None,
+        answer=Health,
+    ),
+    Operation(
+        method="GET",
+        path="/openapi",
+        handler=get_openapi,
+        summary="This document as JSON",
+        right=None,
+    ),
+    Operation(
+        method="GET",
+        path="/openapi.yaml",
+        handler=get_openapi_yaml,
+        summary="This document as YAML",
+        right=None,
+        media_type="application/yaml",
+    ),
+)
+
+
+def management_routes(services: Services) -> list[Route]:
+    """The routes of the management API; put the app that has them through ``finish_app``."""
+    return routes_of(OPERATIONS, services)
+
+
+@cache
+def _openapi() -> bytes:
+    return orjson.dumps(document(OPERATIONS))

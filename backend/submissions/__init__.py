@@ -1,0 +1,1 @@
+"""Submissions: accepted posts, read, deleted and exported."""

@@ -1,0 +1,103 @@
+"""The schema, once, for SQLite and PostgreSQL.
+
+Times are Unix milliseconds. Ids are typed text (``contracts.ids``). JSON is kept as text: a NUL
+travels as the escape ``\\u0000``, which PostgreSQL's ``jsonb`` would refuse.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+config_state = Table(
+    "config_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("epoch", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("email", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+forms = Table(
+    "forms",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("honeypot_enabled", Boolean, nullable=False),
+    Column("honeypot_field", Text, nullable=False),
+    Column("redirect_url", Text),
+    Column("redirect_hosts", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    # A deleted form keeps its row, so that the feed can say so and the slug stays taken.
+    Column("deleted_at", BigInteger),
+    Index(None, "account_id", "id"),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("form_id", Text, ForeignKey("forms.id"), nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("meta", Text, nullable=False),
+    Column("key_id", Text),
+    Index(None, "form_id", "id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    # The public part of the key itself, by which a presented key is found.
+    Column("key_id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("secret_hash", Text, nullable=False),
+    Column("created_by", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Column("revision", BigInteger, nullable=False, index=True),
+    Index(None, "account_id", "id"),
+)
