@@ -1,0 +1,144 @@
+"""Puts the gateway together: its parts, its routes, start and stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from contracts.addresses import ClientAddress
+from contracts.problems import Problem, Rejected, problem_document
+from contracts.runtime.clock import Clock, SystemClock
+from contracts.runtime.settings import Settings
+from gateway.bodies import BodyLimits
+from gateway.feed import Feed
+from gateway.forms import FormCache
+from gateway.forwarder import Forwarder
+from gateway.ingest import PREFIX, Ingest
+from gateway.keys import KeyCache
+from gateway.passthrough import Passthrough
+from gateway.posts import PostReader
+from gateway.upstream import Upstream
+
+_DRAIN_SECONDS = 10.0
+
+
+class Gateway:
+    """The ASGI app: posts go to the ingest endpoint, everything else to Starlette.
+
+    ``running`` surrounds serving: it starts the parts and stops them in reverse order.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """``transport`` replaces the network between gateway and backend, for tests."""
+        clock = clock or SystemClock()
+        token = settings.required_internal_token()
+        addresses = ClientAddress(settings.trusted_proxies, settings.client_ip_header)
+        self._settings = settings
+        self._upstream = Upstream(settings.backend_url, token, transport)
+        self._passthrough = Passthrough(settings.backend_url, addresses, transport)
+        self._forms = FormCache(self._upstream, clock)
+        self._keys = KeyCache(self._upstream, clock, token)
+        self._feed = Feed(self._upstream, self._forms, self._keys)
+        self._forwarder = Forwarder(self._upstream)
+        self._is_draining = False
+        self._ingest = Ingest(
+            clock=clock,
+            reader=PostReader(addresses, PREFIX),
+            forms=self._forms,
+            keys=self._keys,
+            forwarder=self._forwarder,
+            limits=_body_limits(settings),
+            problem_base=settings.problem_base,
+        )
+        self._rest = self._starlette_app()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await self._ingest(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    def drain(self) -> None:
+        """Turns readiness off; the server stops listening later."""
+        self._is_draining = True
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follows the feed while the block runs; then ends what is in flight and disconnects."""
+        feed = asyncio.create_task(self._feed.follow())
+        try:
+            yield
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._forwarder.drained(), _DRAIN_SECONDS)
+            feed.cancel()
+            with suppress(asyncio.CancelledError):
+                await feed
+            await self._passthrough.close()
+            await self._upstream.close()
+
+    def _starlette_app(self) -> Starlette:
+        routes: list[Route | Mount] = [
+            Route("/livez", _livez),
+            Route("/readyz", self._readyz),
+        ]
+        if self._settings.gateway_passthrough:
+            routes.append(Mount("/", app=self._passthrough))
+        return Starlette(
+            routes=routes,
+            exception_handlers={Rejected: self._refuse, HTTPException: self._refuse},
+        )
+
+    async def _readyz(self, request: Request) -> Response:
+        # Computed from flags, without I/O: can this gateway accept a post?
+        is_ready = self._feed.was_heard and not self._is_draining
+        document = {
+            "status": "ready" if is_ready else "unready",
+            "feed_heard": self._feed.was_heard,
+            "draining": self._is_draining,
+        }
+        return JSONResponse(document, status_code=200 if is_ready else 503)
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        rejected = error if isinstance(error, Rejected) else _nothing_here(error)
+        return JSONResponse(
+            problem_document(rejected, self._settings.problem_base),
+            status_code=rejected.problem.status,
+            headers=rejected.headers,
+            media_type="application/problem+json",
+        )
+
+
+async def _livez(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+def _nothing_here(error: Exception) -> Rejected:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return Rejected(
+            Problem.METHOD_NOT_ALLOWED, "Use GET here.", headers=dict(error.headers or {})
+        )
+    return Rejected(Problem.NOT_FOUND, "There is nothing at this address.")
+
+
+def _body_limits(settings: Settings) -> BodyLimits:
+    return BodyLimits(
+        fields=settings.max_fields,
+        name_bytes=settings.max_name_bytes,
+        value_bytes=settings.max_value_bytes,
+        body_bytes=settings.max_body_bytes,
+        json_depth=settings.max_json_depth,
+    )

@@ -1,0 +1,71 @@
+"""Natural batches: what arrives while a batch is under way makes the next.
+
+No timer and no size to tune: a lone item leaves at once, and load alone makes batches.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class QueueFull(Exception):
+    """More is waiting than the bound allows."""
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers items into calls of ``send``, which returns one result for each, in order.
+
+    At most ``senders`` calls are under way at once. If a call raises, each item of that batch
+    raises the same. An item whose submitter is cancelled is still sent.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        items_max: int,
+        senders: int = 2,
+        waiting_max: int = 10_000,
+    ) -> None:
+        self._send = send
+        self._items_max = items_max
+        self._senders_max = senders
+        self._waiting_max = waiting_max
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._senders: set[asyncio.Task[None]] = set()
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """Queues the item; the future resolves with its result. Raises QueueFull."""
+        if len(self._waiting) >= self._waiting_max:
+            raise QueueFull
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if len(self._senders) < self._senders_max:
+            sender = asyncio.create_task(self._send_waiting())
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
+        return future
+
+    async def drained(self) -> None:
+        """Returns when nothing is waiting or under way."""
+        while self._senders:
+            await asyncio.wait(self._senders)
+
+    async def _send_waiting(self) -> None:
+        while self._waiting:
+            count = min(len(self._waiting), self._items_max)
+            batch = [self._waiting.popleft() for _ in range(count)]
+            try:
+                results = await self._send([item for item, _ in batch])
+            except Exception as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():
+                    future.set_result(result)

@@ -1,0 +1,95 @@
+"""The fields of one post as every body type delivers them, and their limits."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from contracts.problems import Problem, Rejected
+
+_MAX_UTF8_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """The bounds of one post; over any of them is 413, over ``json_depth`` 400.
+
+    ``fields`` counts every occurrence of a repeated field. ``name_bytes`` and ``value_bytes`` are
+    measured in the UTF-8 of the decoded text, ``body_bytes`` as it arrives. ``json_depth`` counts
+    nested arrays and objects, the top level included.
+    """
+
+    fields: int = 200
+    name_bytes: int = 256
+    value_bytes: int = 65_536
+    body_bytes: int = 1_048_576
+    json_depth: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a post said.
+
+    ``fields`` is in order of first appearance; a repeated field is a list of strings.
+    ``charset_guessed`` says that the text was neither named nor UTF-8 and was read as windows-1252.
+    """
+
+    fields: dict[str, str | list[str]]
+    is_json: bool
+    charset_guessed: bool
+
+
+def gather_fields(
+    pairs: Iterable[tuple[str, str]], limits: BodyLimits
+) -> dict[str, str | list[str]]:
+    """The pairs as a mapping; raises 413 for a name or value over its limit."""
+    fields: dict[str, str | list[str]] = {}
+    # Text this short is within the limit in any script, which spares the encoding.
+    name_chars = limits.name_bytes // _MAX_UTF8_BYTES
+    value_chars = limits.value_bytes // _MAX_UTF8_BYTES
+    for name, value in pairs:
+        if len(name) > name_chars or len(value) > value_chars:
+            check_sizes(name, value, limits)
+        held = fields.get(name)
+        if held is None:
+            fields[name] = value
+        elif isinstance(held, list):
+            held.append(value)
+        else:
+            fields[name] = [held, value]
+    return fields
+
+
+def check_sizes(name: str, value: str, limits: BodyLimits) -> None:
+    """Raises 413 for a name or value over its limit, in UTF-8 bytes."""
+    if _is_over(name, limits.name_bytes):
+        raise too_large(f"A field name is longer than {limits.name_bytes} bytes.")
+    if _is_over(value, limits.value_bytes):
+        raise value_too_large(name, limits)
+
+
+def _is_over(text: str, limit: int) -> bool:
+    return len(text) * _MAX_UTF8_BYTES > limit and len(text.encode()) > limit
+
+
+def bad_body(detail: str) -> Rejected:
+    """400: the body cannot be read."""
+    return Rejected(Problem.BAD_BODY, detail)
+
+
+def too_large(detail: str) -> Rejected:
+    """413: the detail names the limit and its value."""
+    return Rejected(Problem.BODY_TOO_LARGE, detail)
+
+
+def too_many_fields(limits: BodyLimits) -> Rejected:
+    """413: more fields than the form may have."""
+    return too_large(f"The form has more than {limits.fields} fields.")
+
+
+def value_too_large(name: str, limits: BodyLimits) -> Rejected:
+    """413: the value of that field is over its limit."""
+    return too_large(f'The value of the field "{name}" is longer than {limits.value_bytes} bytes.')
+
+
+def unsupported(detail: str) -> Rejected:
+    """415: a type, charset or coding that is not read."""
+    return Rejected(Problem.UNSUPPORTED_MEDIA_TYPE, detail)

@@ -1,0 +1,144 @@
+"""Passes every path that is not the gateway's own to the backend, streaming both ways."""
+
+import posixpath
+from collections.abc import AsyncIterator, Iterable
+from urllib.parse import unquote
+
+import httpx
+from starlette.types import Receive, Scope, Send
+
+from contracts.addresses import ClientAddress
+from contracts.problems import Problem, Rejected
+
+# RFC 9110, 7.6.1: these concern one connection only.
+_HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_FORWARDING = frozenset(
+    {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
+)
+# The server in front adds its own.
+_OURS = frozenset({b"date"})
+_TIMEOUT = httpx.Timeout(60.0, connect=2.0, pool=5.0)
+
+
+class Passthrough:
+    """An ASGI app that answers with what the backend answers."""
+
+    def __init__(
+        self,
+        base_url: str,
+        client_address: ClientAddress,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._client_address = client_address
+        self._client = httpx.AsyncClient(
+            base_url=base_url, transport=transport, timeout=_TIMEOUT, trust_env=False
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request. Raises Rejected if it may not pass or the backend is away."""
+        check_public(scope["raw_path"])
+        request = self._client.build_request(
+            scope["method"],
+            _target(scope),
+            headers=self._request_headers(scope),
+            content=_stream(receive) if _has_body(scope) else None,
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise Rejected(
+                Problem.UNAVAILABLE,
+                "The management service cannot be reached right now. Try again in a moment.",
+                headers={"Retry-After": "5"},
+            ) from error
+        try:
+            await _relay(response, send)
+        finally:
+            await response.aclose()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    def _request_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        sent: dict[bytes, bytes] = dict(scope["headers"])
+        peer = scope.get("client")
+        client = self._client_address.of(peer[0] if peer else "", sent)
+        headers = _end_to_end(scope["headers"], _FORWARDING)
+        return [
+            *headers,
+            (b"x-forwarded-for", client.encode()),
+            (b"x-forwarded-host", sent.get(b"host", b"")),
+            (b"x-forwarded-proto", scope["scheme"].encode()),
+        ]
+
+
+def check_public(raw_path: bytes) -> None:
+    """The internal surface is not reached from outside, however it is spelled. Raises Rejected."""
+    path = raw_path.decode("latin-1").partition("?")[0]
+    for _ in range(4):
+        decoded = unquote(path).replace("\\", "/")
+        if decoded == path:
+            break
+        path = decoded
+    if posixpath.normpath("/" + path.lstrip("/")).lower().split("/")[1] == "internal":
+        raise Rejected(Problem.NOT_FOUND, "There is nothing at this address.")
+
+
+def _target(scope: Scope) -> httpx.URL:
+    query = scope["query_string"]
+    raw: bytes = scope["raw_path"].partition(b"?")[0]
+    return httpx.URL("", raw_path=raw + b"?" + query if query else raw)
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+
+async def _stream(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise httpx.ReadError("the client went away before its body was whole")
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def _relay(response: httpx.Response, send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status_code,
+            "headers": _end_to_end(response.headers.raw, _OURS),
+        }
+    )
+    async for chunk in response.aiter_raw():
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _end_to_end(
+    headers: Iterable[tuple[bytes, bytes]], without: frozenset[bytes] = frozenset()
+) -> list[tuple[bytes, bytes]]:
+    pairs = [(name.lower(), value) for name, value in headers]
+    named = {
+        token.strip().lower()
+        for name, value in pairs
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+    left_out = _HOP_BY_HOP | named | without
+    return [(name, value) for name, value in pairs if name not in left_out]

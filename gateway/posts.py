@@ -1,0 +1,95 @@
+"""A post: what a visitor sends, before acceptance, with the facts of its request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.addresses import ClientAddress
+from gateway.bodies import Body
+
+_USER_AGENT_MAX = 512
+_REFERRER_MAX = 2_048
+_HEADERS = frozenset(
+    {
+        b"accept",
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"referer",
+        b"user-agent",
+        b"x-requested-with",
+    }
+)
+
+
+@dataclass(slots=True)
+class Post:
+    """One request to the ingest endpoint. ``received_at`` is Unix milliseconds."""
+
+    slug: str
+    method: str
+    request_id: str
+    received_at: int
+    client: str
+    headers: Mapping[bytes, bytes]
+    body: Body | None = field(default=None)
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared length of the body in bytes. The server has refused malformed ones."""
+        text = self.headers.get(b"content-length")
+        return int(text) if text is not None and text.isdigit() else None
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What is stored beside the payload."""
+        meta: dict[str, Any] = {"ip": self.client}
+        if agent := self.headers.get(b"user-agent"):
+            meta["user_agent"] = _text(agent, _USER_AGENT_MAX)
+        if referrer := self.headers.get(b"referer"):
+            meta["referrer"] = _text(referrer, _REFERRER_MAX)
+        if self.body is not None and self.body.charset_guessed:
+            meta["charset_guessed"] = True
+        return meta
+
+    @property
+    def is_from_program(self) -> bool:
+        """Whether a program sent it, which reads JSON, rather than a browser, which shows pages."""
+        accept = self.headers.get(b"accept", b"*/*").lower()
+        return (
+            b"text/html" not in accept
+            or b"application/json" in accept
+            or b"x-requested-with" in self.headers
+            or self.headers.get(b"content-type", b"").lower().startswith(b"application/json")
+        )
+
+
+class PostReader:
+    """Makes a post of an ASGI scope."""
+
+    def __init__(self, client_address: ClientAddress, prefix: str) -> None:
+        self._client_address = client_address
+        self._prefix = prefix
+        self._wanted = _HEADERS | client_address.wanted_headers
+
+    def read(self, scope: Mapping[str, Any], request_id: str, now_ms: int) -> Post:
+        """The post, without its body."""
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name in self._wanted:
+                # Only lists (forwarding headers) may be sent in pieces; joining is how they read.
+                headers[name] = headers[name] + b"," + value if name in headers else value
+        peer = scope.get("client")
+        return Post(
+            slug=scope["path"][len(self._prefix) :],
+            method=scope["method"],
+            request_id=request_id,
+            received_at=now_ms,
+            client=self._client_address.of(peer[0] if peer else "", headers),
+            headers=headers,
+        )
+
+
+def _text(value: bytes, length_max: int) -> str:
+    return value.decode("latin-1")[:length_max]

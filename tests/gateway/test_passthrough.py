@@ -1,0 +1,88 @@
+"""The passthrough: everything but posts reaches the backend; its internal surface never."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.support.gateways import running_gateway
+from tests.support.mini_backend import MiniBackend
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def backend() -> MiniBackend:
+    return MiniBackend()
+
+
+@pytest_asyncio.fixture
+async def gateway(backend: MiniBackend) -> AsyncIterator[httpx.AsyncClient]:
+    async with running_gateway(backend) as client:
+        yield client
+
+
+async def test_a_request_reaches_the_backend_and_its_answer_the_client(
+    gateway: httpx.AsyncClient, backend: MiniBackend
+) -> None:
+    answer = await gateway.post("/v1/forms?a=b%20c", json={"name": "x"})
+    assert (answer.json(), answer.headers["x-from"]) == ({"path": "/v1/forms"}, "backend")
+    assert backend.public[0].url.query == "a=b%20c"
+
+
+async def test_forwarding_headers_are_the_gateways_own_word(
+    gateway: httpx.AsyncClient, backend: MiniBackend
+) -> None:
+    claims = {"x-forwarded-for": "9.9.9.9", "forwarded": "for=9.9.9.9", "connection": "x-gone"}
+    await gateway.get("/v1/forms", headers=claims | {"x-gone": "1", "x-kept": "1"})
+    headers = backend.public[0].headers
+    assert headers.getlist("x-forwarded-for") == ["192.0.2.7"]
+    assert "forwarded" not in headers
+    assert "x-gone" not in headers
+    assert headers["x-kept"] == "1"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/internal/v1/submissions",
+        "//internal/v1/submissions",
+        "/INTERNAL/v1/lookup",
+        "/%69nternal/v1/lookup",
+        "/%2569nternal/v1/lookup",
+        "/v1/../internal/v1/lookup",
+        "/v1/%2e%2e/internal/v1/lookup",
+        "/./internal/v1/changes",
+        "/%5cinternal/v1/changes",
+        "/internal",
+    ],
+)
+async def test_the_internal_surface_cannot_be_reached_however_it_is_spelled(
+    gateway: httpx.AsyncClient, backend: MiniBackend, path: str
+) -> None:
+    before = len(backend.lookups)
+    answer = await gateway.get(f"http://gateway{path}")
+    assert (answer.status_code, answer.json()["title"]) == (404, "There is nothing here")
+    assert len(backend.lookups) == before
+
+
+async def test_a_backend_that_is_away_is_a_problem(
+    gateway: httpx.AsyncClient, backend: MiniBackend
+) -> None:
+    backend.is_down = True
+    answer = await gateway.get("/v1/forms")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_without_passthrough_there_is_nothing_else(backend: MiniBackend) -> None:
+    async with running_gateway(backend, gateway_passthrough=False) as gateway:
+        assert (await gateway.get("/v1/forms")).status_code == 404
+
+
+async def test_liveness_does_not_depend_on_the_backend(
+    gateway: httpx.AsyncClient, backend: MiniBackend
+) -> None:
+    backend.is_down = True
+    assert (await gateway.get("/livez")).status_code == 200

@@ -1,0 +1,168 @@
+"""A small stand-in for the backend's internal surface, with switches for what can go wrong.
+
+It keeps what it is sent. Anything unexpected is collected, and ``verify`` fails the test with it.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from contracts import internal
+from contracts.forms import FormConfig, KeyGrant
+from contracts.submissions import ItemResult, ItemStatus, Submission
+
+TOKEN = "an-internal-token-for-tests"
+
+
+@dataclass
+class MiniBackend:
+    """The stand-in. Assign to its switches at any time."""
+
+    forms: dict[str, FormConfig] = field(default_factory=dict)
+    keys: dict[str, KeyGrant] = field(default_factory=dict)
+    epoch: str = "epoch-1"
+    revision: int = 1
+
+    is_down: bool = False
+    status: int | None = None
+    refuse_with: str | None = None
+    lookup_gate: asyncio.Event | None = None
+    commit_gate: asyncio.Event | None = None
+    drops_answers: int = 0
+
+    batches: list[list[Submission]] = field(default_factory=list)
+    lookups: list[list[str]] = field(default_factory=list)
+    verified: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    public: list[Request] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _stored: dict[str, int] = field(default_factory=dict)
+    _changes: list[tuple[int, str, FormConfig | None]] = field(default_factory=list)
+    _ended: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def submissions(self) -> list[Submission]:
+        """Everything that was committed, in order."""
+        return [item for batch in self.batches for item in batch]
+
+    def change(self, slug: str, form: FormConfig | None) -> None:
+        """Changes or deletes a form, as the feed will tell."""
+        self.revision += 1
+        if form is None:
+            del self.forms[slug]
+        else:
+            self.forms[slug] = form
+        self._changes.append((self.revision, slug, form))
+        self._wake()
+
+    def revoke(self, text: str) -> None:
+        """Revokes a key, as the feed will tell."""
+        self.revision += 1
+        self._ended.append((self.revision, self.keys.pop(text).key_id))
+        self._wake()
+
+    def restore(self, epoch: str) -> None:
+        """Starts a new epoch, as a restored backup does."""
+        self.epoch = epoch
+        self._wake()
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """The network between a gateway and this backend."""
+        return httpx.ASGITransport(self._app())
+
+    def verify(self) -> None:
+        """Fails if anything unexpected was asked."""
+        assert self.unexpected == []
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _app(self) -> "_Switched":
+        routes = [
+            Route(internal.SUBMISSIONS, self._commit, methods=["POST"]),
+            Route(internal.LOOKUP, self._look_up, methods=["POST"]),
+            Route(internal.VERIFY_KEY, self._verify_key, methods=["POST"]),
+            Route(internal.CHANGES, self._feed, methods=["GET"]),
+            Route("/v1/{path:path}", self._public, methods=["GET", "POST"]),
+        ]
+        return _Switched(self, Starlette(routes=routes))
+
+    async def _commit(self, request: Request) -> Response:
+        batch = internal.decode_batch(await request.body())
+        if self.commit_gate is not None:
+            await self.commit_gate.wait()
+        self.batches.append([item for item in batch if item.id not in self._stored])
+        results = [self._result(item) for item in batch]
+        if self.drops_answers:
+            self.drops_answers -= 1
+            raise httpx.ReadError("connection reset")
+        return Response(internal.encode_results(results))
+
+    def _result(self, item: Submission) -> ItemResult:
+        if self.refuse_with is not None:
+            return ItemResult(ItemStatus.REJECTED, item.id, item.received_at, self.refuse_with)
+        if item.id in self._stored:
+            return ItemResult(ItemStatus.REPLAYED, item.id, self._stored[item.id])
+        self._stored[item.id] = item.received_at
+        return ItemResult(ItemStatus.STORED, item.id, item.received_at)
+
+    async def _look_up(self, request: Request) -> Response:
+        slugs = internal.decode_slugs(await request.body())
+        self.lookups.append(slugs)
+        revision = self.revision
+        found = {slug: self.forms.get(slug) for slug in slugs}
+        if self.lookup_gate is not None:
+            await self.lookup_gate.wait()
+        return Response(internal.encode_lookup(internal.LookupAnswer(self.epoch, revision, found)))
+
+    async def _verify_key(self, request: Request) -> Response:
+        text = internal.decode_key(await request.body())
+        self.verified.append(text)
+        answer = internal.VerifyAnswer(self.epoch, self.revision, self.keys.get(text))
+        return Response(internal.encode_verify(answer))
+
+    async def _feed(self, request: Request) -> Response:
+        since = int(request.query_params["since"])
+        is_known = request.query_params["epoch"] == self.epoch
+        if is_known and since >= self.revision:
+            await self._changed.wait()
+            is_known = request.query_params["epoch"] == self.epoch
+        forms = {slug: form for revision, slug, form in self._changes if revision > since}
+        ended = tuple(key for revision, key in self._ended if revision > since)
+        answer = internal.ChangesAnswer(
+            self.epoch, self.revision, not is_known, forms if is_known else {}, ended
+        )
+        return Response(internal.encode_changes(answer))
+
+    async def _public(self, request: Request) -> Response:
+        await request.body()
+        self.public.append(request)
+        return JSONResponse({"path": request.url.path}, headers={"x-from": "backend"})
+
+
+class _Switched:
+    """Applies the switches that act before any route."""
+
+    def __init__(self, backend: MiniBackend, app: Starlette) -> None:
+        self._backend = backend
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        backend = self._backend
+        if backend.is_down:
+            raise httpx.ConnectError("connection refused")
+        request = Request(scope)
+        is_internal = scope["path"].startswith(internal.BASE)
+        if is_internal and request.headers.get("authorization") != f"Bearer {TOKEN}":
+            backend.unexpected.append(f"no token: {scope['path']}")
+        if backend.status is not None:
+            await Response(status_code=backend.status)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
