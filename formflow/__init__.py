@@ -1,0 +1,1 @@
+"""The ``formflow`` command. Starts gateway and backend as processes; nobody imports it."""

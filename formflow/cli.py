@@ -1,0 +1,131 @@
+"""The command line. Errors are one line on stderr: exit 1, or 2 for a wrong use of the command."""
+
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from backend.schema import SchemaError
+from contracts.problems import Rejected
+from contracts.runtime.serving import ListenError, listen, run
+from contracts.runtime.settings import Settings, SettingsError, load_settings
+from contracts.runtime.telemetry import configure_logging
+from formflow import forms, keys
+from formflow.client import CommandError
+from formflow.supervisor import ChildFailed
+
+_ONE_LINE_ERRORS = (
+    ChildFailed,
+    CommandError,
+    ListenError,
+    Rejected,
+    SchemaError,
+    SettingsError,
+)
+GATEWAY_PORT = 8787
+BACKEND_PORT = 8788
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="A TOML file of settings.", show_default=False)
+]
+Data = Annotated[Path | None, typer.Option("--data", help="The data directory.")]
+Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
+Port = Annotated[int | None, typer.Option(help="The port to listen on.", min=0, max=65535)]
+Descriptor = Annotated[int | None, typer.Option("--fd", hidden=True)]
+Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
+
+app = typer.Typer(
+    name="formflow",
+    help="A form backend anyone can run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys.app, name="keys", help="API keys.")
+app.add_typer(forms.app, name="forms", help="Forms.")
+
+
+@app.command()
+def up(
+    config: Config = None,
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON once everything answers.")
+    ] = False,
+) -> None:
+    """Run the whole product on this machine, on one URL."""
+    from formflow.up import run_up
+
+    settings = load_settings(config, data_dir=data, host=host, port=port)
+    configure_logging("formflow", settings.log_format, settings.log_level)
+    listener = listen(settings.host, GATEWAY_PORT if settings.port is None else settings.port)
+    run(partial(run_up, settings, listener, config=config, as_json=as_json))
+
+
+@app.command()
+def gateway(
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    fd: Descriptor = None,
+    supervised: Supervised = False,
+) -> None:
+    """Run one gateway."""
+    from gateway.main import run_gateway
+
+    settings = load_settings(config, host=host, port=port)
+    _serve("gateway", run_gateway, settings, GATEWAY_PORT, fd, supervised)
+
+
+@app.command()
+def backend(
+    config: Config = None,
+    data: Data = None,
+    host: Host = None,
+    port: Port = None,
+    fd: Descriptor = None,
+    supervised: Supervised = False,
+) -> None:
+    """Run one backend."""
+    from backend.main import run_backend
+
+    settings = load_settings(config, data_dir=data, host=host, port=port)
+    _serve("backend", run_backend, settings, BACKEND_PORT, fd, supervised)
+
+
+@app.command()
+def migrate(config: Config = None, data: Data = None) -> None:
+    """Bring the database's schema to the newest version."""
+    from backend.main import run_migrate
+
+    run(partial(run_migrate, load_settings(config, data_dir=data)))
+    typer.echo("The schema is up to date.")
+
+
+def _serve(
+    service: str,
+    main: Callable[..., Any],
+    settings: Settings,
+    default_port: int,
+    fd: int | None,
+    supervised: bool,
+) -> None:
+    configure_logging(service, settings.log_format, settings.log_level)
+    port = default_port if settings.port is None else settings.port
+    listener = listen(settings.host, port) if fd is None else socket.socket(fileno=fd)
+    run(partial(main, settings, listener, ends_with_stdin=supervised))
+
+
+def main() -> None:
+    """The entry point of the ``formflow`` command."""
+    try:
+        app()
+    except _ONE_LINE_ERRORS as error:
+        sys.stderr.write(f"formflow: {error}\n")
+        sys.exit(1)

@@ -1,0 +1,224 @@
+"""``formflow up``: backend and gateway as two processes under one supervisor, on one URL.
+
+The supervisor holds the public listening socket and lends it to the gateway, so that a gateway
+that dies and is restarted refuses nobody: connections wait in the socket's queue meanwhile.
+"""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from contracts import internal
+from contracts.runtime.serving import ListenError
+from contracts.runtime.settings import Settings, SettingsError, child_environment
+from contracts.runtime.telemetry import get_logger
+from formflow.supervisor import Child, Supervisor
+
+_READY_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+_TOKEN_FILE = "internal-token"  # noqa: S105 -- a file's name
+_LOOPBACK = "127.0.0.1"
+
+
+async def run_up(
+    settings: Settings, listener: socket.socket, *, config: Path | None, as_json: bool
+) -> None:
+    """Runs until a signal; raises SettingsError, ListenError or ChildFailed if it cannot."""
+    lock = prepare_data_dir(settings.data_dir)
+    try:
+        await _run(settings, listener, config, as_json)
+    finally:
+        os.close(lock)
+
+
+async def _run(
+    settings: Settings, listener: socket.socket, config: Path | None, as_json: bool
+) -> None:
+    token_file = settings.data_dir / _TOKEN_FILE
+    token = settings.internal_token
+    secret = token.get_secret_value() if token else make_secret(token_file)
+    backend_port = free_port(listener.getsockname()[1] + 1)
+    backend_url = f"http://{_LOOPBACK}:{backend_port}"
+    environment = child_environment(
+        data_dir=str(settings.data_dir), backend_url=backend_url, drain_seconds="0"
+    )
+    if token is None:
+        environment["FORMFLOW_INTERNAL_TOKEN_FILE"] = str(token_file)
+    command = [sys.executable, "-m", "formflow"]
+    rest = ["--supervised", *(["--config", str(config)] if config else [])]
+    backend = Child(
+        "backend",
+        [*command, "backend", "--host", _LOOPBACK, "--port", str(backend_port), *rest],
+        environment,
+    )
+    descriptor = listener.fileno()
+    gateway = Child(
+        "gateway",
+        [*command, "gateway", "--fd", str(descriptor), *rest],
+        environment,
+        descriptors=(descriptor,),
+    )
+    url = settings.public_url or _url_of(listener)
+    async with Supervisor([backend, gateway]) as supervisor:
+        stop = _stop_signal()
+        first = await _until(stop, _start(backend, gateway, backend_url, _url_of(listener), secret))
+        if first is not None:
+            announce(first, url, backend_url, settings, as_json)
+            await stop.wait()
+        get_logger("formflow").info("stopping")
+        await supervisor.stop()
+
+
+async def _start(
+    backend: Child, gateway: Child, backend_url: str, gateway_url: str, token: str
+) -> dict[str, Any]:
+    """Waits until both answer, and sees to the first owner. Returns what was set up."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        await _wait_ready(client, backend, backend_url)
+        answer = await client.post(
+            backend_url + internal.BOOTSTRAP, headers={"authorization": f"Bearer {token}"}
+        )
+        answer.raise_for_status()
+        await _wait_ready(client, gateway, gateway_url)
+    first: dict[str, Any] = answer.json()
+    return first
+
+
+async def _wait_ready(client: httpx.AsyncClient, child: Child, url: str) -> None:
+    async with asyncio.timeout(_READY_SECONDS):
+        while True:
+            child.check_started()
+            try:
+                if (await client.get(f"{url}/readyz", timeout=2.0)).is_success:
+                    child.is_ready = True
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _until(stop: asyncio.Event, work: Any) -> dict[str, Any] | None:
+    """The result of ``work``, or None if ``stop`` is set first."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        result: dict[str, Any] = working.result()
+        return result
+    working.cancel()
+    return None
+
+
+def announce(
+    first: dict[str, Any], url: str, backend_url: str, settings: Settings, as_json: bool
+) -> None:
+    """Says where everything is; the management key only when it has just been made."""
+    key = first["management_key"]
+    if as_json:
+        document = {
+            "url": url,
+            "backend_url": backend_url,
+            "owner_email": first["owner_email"],
+            "sign_in_url": None,
+            "demo_form": first["demo_slug"],
+            "demo_form_id": first["demo_form_id"],
+        }
+        if key is not None:
+            document["management_key"] = key
+        sys.stdout.buffer.write(orjson.dumps(document) + b"\n")
+        sys.stdout.buffer.flush()
+        return
+    sys.stdout.write(_welcome(first, url, settings.data_dir, key or "YOUR_MANAGEMENT_KEY"))
+    sys.stdout.flush()
+
+
+def _welcome(first: dict[str, Any], url: str, data_dir: Path, key: str) -> str:
+    lines = ["", f"FormFlow is running at {url}", ""]
+    if first["demo_slug"] is not None:
+        lines += [
+            "Post to the demo form:",
+            f"  curl -d email=ada@example.com -d message=Hello {url}/v1/f/{first['demo_slug']}",
+            "",
+            "Read what was posted:",
+            f"  curl -H 'Authorization: Bearer {key}' "
+            f"{url}/v1/forms/{first['demo_form_id']}/submissions",
+            "",
+        ]
+    if first["management_key"] is not None:
+        lines += [f"Management key, shown only now: {key}"]
+    else:
+        lines += ["Lost the management key? formflow keys create NAME --kind management"]
+    lines += [f"Owner: {first['owner_email']}   Data: {data_dir}   Stop: Ctrl-C", ""]
+    return "\n".join(lines) + "\n"
+
+
+def prepare_data_dir(path: Path) -> int:
+    """Creates the directory (mode 0700) and locks it; returns the lock's descriptor.
+
+    Raises:
+        SettingsError: it cannot be used, or another ``formflow up`` runs on it.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SettingsError(f"FORMFLOW_DATA_DIR: {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise SettingsError(
+            f"FORMFLOW_DATA_DIR: another formflow up is running on {path}"
+        ) from None
+    return lock
+
+
+def make_secret(path: Path) -> str:
+    """The secret kept in ``path`` (mode 0600); made if there is none."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    secret = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    return secret
+
+
+def free_port(wanted: int) -> int:
+    """``wanted`` if nothing listens there, else any free port."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((_LOOPBACK, port))
+            except (OSError, OverflowError):
+                continue
+            return int(probe.getsockname()[1])
+    raise ListenError("no free port for the backend")
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": _LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
