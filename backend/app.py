@@ -7,6 +7,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from backend.answers import json_response
 from backend.api import finish_app
@@ -15,78 +16,74 @@ from backend.db import Database
 from backend.internal.routes import internal_routes
 from backend.management import management_routes
 from backend.schema import HEAD, current_revision, migrate
-from backend.services import Services, create_services
+from backend.services import create_services
 from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.settings import Settings, SettingsError
 
 
-class Readiness:
-    """Whether this process takes new work."""
+class Backend:
+    """The ASGI app. ``running`` surrounds serving: it opens the database and closes it."""
 
-    def __init__(self) -> None:
-        self.is_draining = False
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, operator_token: str | None = None
+    ) -> None:
+        """With an ``operator_token`` the app serves the command line inside its own process: that
+        bearer is the local operator, and there is no internal surface."""
+        clock = clock or SystemClock()
+        self._database = Database(settings.sqlalchemy_url())
+        self._services = create_services(settings, clock, self._database, operator_token)
+        self._is_draining = False
+        routes = [
+            Route("/livez", _livez),
+            Route("/readyz", self._readyz),
+            *management_routes(self._services),
+        ]
+        if operator_token is None:
+            routes += internal_routes(self._services, settings.required_internal_token())
+        self._app = finish_app(Starlette(routes=routes), settings.problem_base, clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self._app(scope, receive, send)
 
     def drain(self) -> None:
-        """Turns readiness off; the server stops listening later."""
-        self.is_draining = True
-
-
-def create_app(
-    settings: Settings,
-    *,
-    clock: Clock | None = None,
-    operator_token: str | None = None,
-    readiness: Readiness | None = None,
-) -> Starlette:
-    """The ASGI app; its lifespan opens the database and closes it.
-
-    With an ``operator_token`` the app serves the command line inside its own process: that bearer
-    is the local operator, and there is no internal surface.
-    """
-    clock = clock or SystemClock()
-    database = Database(settings.sqlalchemy_url())
-    services = create_services(settings, clock, database, operator_token)
-    routes = [*management_routes(services), *_health_routes(readiness or Readiness())]
-    if operator_token is None:
-        routes += internal_routes(services, settings.required_internal_token())
+        """Turns readiness off and lets waiting polls go; the server stops listening later."""
+        self._is_draining = True
+        self._services.feed.close()
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
+        """Brings SQLite's schema up to date and opens the database while the block runs.
+
+        Raises:
+            SettingsError: the database's schema is not that of this release.
+            SchemaError: it is of a newer release.
+        """
         try:
-            await _prepare(services)
+            await self._prepare()
             yield
         finally:
-            await database.close()
+            await self._database.close()
 
-    app = Starlette(routes=routes, lifespan=lifespan)
-    return finish_app(app, settings.problem_base, clock)
+    async def _prepare(self) -> None:
+        if self._database.is_sqlite:
+            await migrate(self._database.url)
+        revision = await current_revision(self._database)
+        if revision != HEAD:
+            raise SettingsError(
+                f"FORMFLOW_DATABASE_URL: the schema is at version {revision or 'none'}, this "
+                f"release needs {HEAD}: run `formflow migrate`"
+            )
+        async with self._database.write() as connection:
+            await create_state(connection)
+
+    async def _readyz(self, _: Request) -> Response:
+        # From a flag, without I/O: the database was there at the start, and each request says for
+        # itself if it no longer is.
+        status = "unready" if self._is_draining else "ready"
+        document = {"status": status, "draining": self._is_draining}
+        return json_response(document, 503 if self._is_draining else 200)
 
 
-async def _prepare(services: Services) -> None:
-    database = services.database
-    if database.is_sqlite:
-        await migrate(database.url)
-    revision = await current_revision(database)
-    if revision != HEAD:
-        raise SettingsError(
-            f"FORMFLOW_DATABASE_URL: the schema is at version {revision or 'none'}, this release "
-            f"needs {HEAD}: run `formflow migrate`"
-        )
-    async with database.write() as connection:
-        await create_state(connection)
-
-
-def _health_routes(readiness: Readiness) -> list[Route]:
-    async def livez(_: Request) -> Response:
-        return json_response({"status": "ok"})
-
-    async def readyz(_: Request) -> Response:
-        # Computed from flags, without I/O: the database was there at the start, and each request
-        # says for itself if it no longer is.
-        status = "unready" if readiness.is_draining else "ready"
-        return json_response(
-            {"status": status, "draining": readiness.is_draining},
-            503 if readiness.is_draining else 200,
-        )
-
-    return [Route("/livez", livez), Route("/readyz", readyz)]
+async def _livez(_: Request) -> Response:
+    return json_response({"status": "ok"})

@@ -8,6 +8,7 @@ history: a restored backup starts a new one.
 
 import asyncio
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
@@ -58,6 +59,12 @@ class ChangeFeed:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._changed = asyncio.Event()
+        self._is_closing = False
+
+    def close(self) -> None:
+        """From now on nobody waits for longer than a poll: the process is about to stop."""
+        self._is_closing = True
+        self.announce()
 
     def announce(self) -> None:
         """Wakes all who wait; called after the commit of a change."""
@@ -74,7 +81,7 @@ class ChangeFeed:
             remaining = deadline - asyncio.get_running_loop().time()
             if state.revision > revision or remaining <= 0:
                 return state
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), min(_POLL_SECONDS, remaining))
-            except TimeoutError:
-                continue
+            if self._is_closing:
+                return state

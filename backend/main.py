@@ -2,7 +2,7 @@
 
 import socket
 
-from backend.app import Readiness, create_app
+from backend.app import Backend
 from backend.schema import migrate
 from contracts.runtime.serving import serve
 from contracts.runtime.settings import Settings
@@ -12,13 +12,12 @@ async def run_backend(
     settings: Settings, listener: socket.socket, *, ends_with_stdin: bool = False
 ) -> None:
     """Serves until told to stop."""
-    readiness = Readiness()
-    app = create_app(settings, readiness=readiness)
-    async with app.router.lifespan_context(app):
+    backend = Backend(settings)
+    async with backend.running():
         await serve(
-            app,
+            backend,
             listener,
-            on_drain=readiness.drain,
+            on_drain=backend.drain,
             drain_seconds=settings.drain_seconds,
             ends_with_stdin=ends_with_stdin,
         )

@@ -91,14 +91,14 @@ async def _connected(target: Target) -> AsyncIterator[httpx.AsyncClient]:
         async with _http(target.url, target.key) as http:
             yield http
         return
-    from backend.app import create_app
+    from backend.app import Backend
 
     settings = load_settings(target.config, data_dir=target.data)
     operator_token = secrets.token_urlsafe(32)
-    app = create_app(settings, operator_token=operator_token)
+    backend = Backend(settings, operator_token=operator_token)
     async with (
-        app.router.lifespan_context(app),
-        _http("http://formflow", operator_token, httpx.ASGITransport(app)) as http,
+        backend.running(),
+        _http("http://formflow", operator_token, httpx.ASGITransport(backend)) as http,
     ):
         yield http
 

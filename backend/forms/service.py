@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
-
 from backend.access import Principal
 from backend.answers import missing
 from backend.changes import ChangeFeed, bump_revision
 from backend.db import Connection, Database
 from backend.forms import store
 from backend.forms.slugs import first_free, slug_of
-from backend.forms.store import FormRow
+from backend.forms.store import FormRow, SlugTaken
 from contracts.forms import FormStatus
 from contracts.ids import is_id, new_id
 from contracts.problems import Problem, Rejected
@@ -84,7 +82,7 @@ class FormService:
                     row = await add_form(
                         connection, principal.account_id, new, self._clock.now_ms()
                     )
-            except IntegrityError:
+            except SlugTaken:
                 continue
             self._feed.announce()
             return row

@@ -6,12 +6,17 @@ from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.tables import forms, submissions
 from contracts.forms import FormConfig, FormStatus
 
 _columns = [column for column in forms.c if column is not forms.c.deleted_at]
+
+
+class SlugTaken(Exception):
+    """Another form has the slug."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,11 @@ async def list_forms(
 
 
 async def insert_form(connection: AsyncConnection, form: FormRow) -> None:
-    """Adds a form. Raises IntegrityError if its slug is taken."""
-    await connection.execute(insert(forms).values(_stored(asdict(form))))
+    """Adds a form. Raises SlugTaken; the transaction is then spent."""
+    try:
+        await connection.execute(insert(forms).values(_stored(asdict(form))))
+    except IntegrityError as error:
+        raise SlugTaken(form.slug) from error
 
 
 async def update_form(

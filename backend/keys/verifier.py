@@ -101,7 +101,7 @@ class Verifier:
             return None
         row = await self._find(key)
         if row is not None and digest not in self._genuine:
-            is_genuine = await self._compare(digest, key.secret, row.secret_hash)
+            is_genuine = await self._compare(digest, key.secret, row)
             # Looked up again: it may have been revoked while it was being hashed.
             row = await self._find(key) if is_genuine else None
         if row is None:
@@ -119,20 +119,24 @@ class Verifier:
         async with self._database.read() as connection:
             return await find_active(connection, key.key_id, key.kind.value)
 
-    async def _compare(self, digest: bytes, secret: str, secret_hash: str) -> bool:
+    async def _compare(self, digest: bytes, secret: str, row: KeyRow) -> bool:
         """One comparison for all who present the same key at the same time."""
         flight = self._flights.get(digest)
         if flight is None:
-            flight = asyncio.create_task(self._hasher.matches(secret, secret_hash))
+            flight = asyncio.create_task(self._hasher.matches(secret, row.secret_hash))
             self._flights[digest] = flight
-            flight.add_done_callback(lambda task: self._land(digest, task))
+            flight.add_done_callback(lambda task: self._land(digest, row.id, task))
         # Shielded: a caller who leaves must not fail the others.
         return await asyncio.shield(flight)
 
-    def _land(self, digest: bytes, flight: asyncio.Task[bool]) -> None:
+    def _land(self, digest: bytes, id: str, flight: asyncio.Task[bool]) -> None:
+        # Remembered here, before anybody wakes: a caller who comes now must find flight or result.
         del self._flights[digest]
-        if not flight.cancelled():
-            flight.exception()
+        if not flight.cancelled() and flight.exception() is None:
+            if flight.result():
+                self._remember(digest, id)
+            else:
+                self._refuse(digest)
 
     def _remember(self, digest: bytes, id: str) -> None:
         self._genuine[digest] = id

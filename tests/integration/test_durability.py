@@ -61,7 +61,5 @@ def test_no_acknowledged_post_is_lost_or_doubled_while_processes_are_killed(
 def test_children_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     product = Product(tmp_path / "data").start()
     children = [product.child("gateway"), product.child("backend")]
-    assert product._process is not None
-    product._process.kill()
-    product._process.wait()
+    product.kill_supervisor()
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))

@@ -37,8 +37,9 @@ class Product:
         )
         log.close()
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, (self.data_dir.parent / "log").read_text()
+        with self._process.stdout as stdout:
+            line = stdout.readline()
+        assert line, self.log
         self.first = orjson.loads(line)
         self._management_key = self.first.get("management_key", self._management_key)
         return self
@@ -85,14 +86,24 @@ class Product:
         self._process.send_signal(signal.SIGSTOP)
         for child in children:
             os.kill(child, signal.SIGKILL)
+        self.kill_supervisor()
+
+    def kill_supervisor(self) -> None:
+        """SIGKILL to the supervisor alone."""
+        assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM to the supervisor, without waiting."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.terminate()
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
         assert self._process is not None
-        if self._process.poll() is None:
-            self._process.terminate()
+        self.terminate()
         return self._process.wait(_STOP_SECONDS)
 
     def child(self, service: str) -> int:

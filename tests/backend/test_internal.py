@@ -1,0 +1,245 @@
+"""The internal surface: the batch commit, look-ups, key verification and the feed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+import pytest
+import pytest_asyncio
+from starlette.applications import Starlette
+
+from backend.api import finish_app
+from backend.forms.service import NewForm
+from backend.internal.routes import internal_routes
+from backend.management import Services
+from contracts import internal
+from contracts.ids import new_id
+from contracts.keys import KeyKind, mint_key
+from contracts.submissions import ItemResult, ItemStatus, Submission
+from tests.backend.builders import Account, add_account, add_form
+from tests.support.builders import NOW_MS, submission
+
+TOKEN = "an-internal-token-for-tests"
+STORED, REPLAYED, REJECTED = ItemStatus.STORED, ItemStatus.REPLAYED, ItemStatus.REJECTED
+
+pytestmark = pytest.mark.asyncio
+
+
+class Peer:
+    """A gateway, as the backend sees one."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def commit(self, *batch: Submission) -> Sequence[ItemResult]:
+        answer = await self.http.post(internal.SUBMISSIONS, content=internal.encode_batch(batch))
+        return internal.decode_results(answer.content)
+
+    async def look_up(self, *slugs: str) -> internal.LookupAnswer:
+        answer = await self.http.post(internal.LOOKUP, content=internal.encode_slugs(slugs))
+        return internal.decode_lookup(answer.content)
+
+    async def verify(self, text: str) -> internal.VerifyAnswer:
+        answer = await self.http.post(internal.VERIFY_KEY, content=internal.encode_key(text))
+        return internal.decode_verify(answer.content)
+
+    async def changes(
+        self, epoch: str = "", since: int = 0, wait: int = 0
+    ) -> internal.ChangesAnswer:
+        query = {"epoch": epoch, "since": str(since), "wait": str(wait)}
+        answer = await self.http.get(internal.CHANGES, params=query)
+        return internal.decode_changes(answer.content)
+
+
+@pytest_asyncio.fixture
+async def peer(services: Services) -> AsyncIterator[Peer]:
+    app = Starlette(routes=internal_routes(services, TOKEN))
+    finish_app(app, services.settings.problem_base, services.clock)
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://backend", headers=headers
+    ) as http:
+        yield Peer(http)
+
+
+async def payloads(client: httpx.AsyncClient, form_id: str) -> list[object]:
+    answer = await client.get(f"/v1/forms/{form_id}/submissions")
+    return [item["payload"] for item in answer.json()["data"]]
+
+
+async def test_a_batch_is_stored_with_a_result_for_each(
+    peer: Peer, services: Services, account: Account, client: httpx.AsyncClient
+) -> None:
+    form = await add_form(services, account)
+    batch = [
+        submission(id=new_id("sub", NOW_MS + n), form_id=form.id, payload=f'{{"n":"{n}\\u0000"}}')
+        for n in range(50)
+    ]
+    results = await peer.commit(*batch)
+    assert list(results) == [ItemResult(STORED, item.id, NOW_MS) for item in batch]
+    assert await payloads(client, form.id) == [{"n": f"{n}\0"} for n in reversed(range(50))]
+
+
+async def test_a_batch_that_is_sent_again_is_replayed(
+    peer: Peer, services: Services, account: Account, client: httpx.AsyncClient
+) -> None:
+    form = await add_form(services, account)
+    item = submission(form_id=form.id)
+    await peer.commit(item)
+    [again] = await peer.commit(item)
+    assert again == ItemResult(REPLAYED, item.id, NOW_MS)
+    assert len(await payloads(client, form.id)) == 1
+
+
+async def test_an_id_twice_in_one_batch_is_stored_once(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    item = submission(form_id=(await add_form(services, account)).id)
+    assert [result.status for result in await peer.commit(item, item)] == [STORED, REPLAYED]
+
+
+async def test_the_same_batch_at_once_is_stored_once(
+    peer: Peer, services: Services, account: Account, client: httpx.AsyncClient
+) -> None:
+    form = await add_form(services, account)
+    item = submission(form_id=form.id)
+    results = await asyncio.gather(*(peer.commit(item) for _ in range(6)))
+    assert sorted(result.status.value for [result] in results) == ["replayed"] * 5 + ["stored"]
+    assert len(await payloads(client, form.id)) == 1
+
+
+async def test_what_may_not_be_stored_is_rejected_and_spoils_nothing(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    live = await add_form(services, account)
+    paused = await add_form(services, account, status="paused")
+    deleted = await add_form(services, account)
+    await services.forms.delete(account.principal, deleted.id)
+    results = await peer.commit(
+        submission(form_id=live.id),
+        submission(form_id=paused.id),
+        submission(form_id=deleted.id),
+        submission(form_id="frm_unknown"),
+        submission(form_id=live.id, key_id="0" * 12),
+    )
+    assert [result.problem for result in results] == [
+        None,
+        "form-not-live",
+        "form-not-found",
+        "form-not-found",
+        "invalid-key",
+    ]
+
+
+async def test_nothing_is_stored_with_a_key_once_it_is_revoked(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    form = await add_form(services, account)
+    key, text = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    grant = (await peer.verify(text)).grant
+    assert grant is not None
+    [before] = await peer.commit(submission(form_id=form.id, key_id=grant.key_id))
+    await services.keys.revoke(account.principal, key.id)
+    [after] = await peer.commit(submission(form_id=form.id, key_id=grant.key_id))
+    assert (before.status, after.problem) == (STORED, "invalid-key")
+    assert (await peer.verify(text)).grant is None
+
+
+async def test_a_key_stores_to_no_other_account(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    form = await add_form(services, await add_account(services))
+    _, text = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    grant = (await peer.verify(text)).grant
+    assert grant is not None
+    [result] = await peer.commit(submission(form_id=form.id, key_id=grant.key_id))
+    assert result.problem == "invalid-key"
+
+
+async def test_only_submission_keys_are_granted_to_gateways(peer: Peer, account: Account) -> None:
+    assert (await peer.verify(account.key)).grant is None
+    assert (await peer.verify(mint_key(KeyKind.SUBMISSION).text)).grant is None
+    assert (await peer.verify("nonsense")).grant is None
+
+
+async def test_a_look_up_tells_what_is_and_what_is_not(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    form = await add_form(services, account, honeypot_enabled=False, redirect_hosts=["a.example"])
+    answer = await peer.look_up(form.slug, "nobody")
+    config = answer.forms[form.slug]
+    assert answer.forms["nobody"] is None
+    assert config is not None
+    assert (config.id, config.account_id) == (form.id, account.principal.account_id)
+    assert (config.honeypot_field, config.redirect_hosts) == (None, ("a.example",))
+
+
+async def test_the_feed_tells_every_change_since(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    start = await peer.changes()
+    assert start.is_reset
+    form = await services.forms.create(account.principal, NewForm(name="News"))
+    gone = await services.forms.create(account.principal, NewForm(name="Gone"))
+    await services.forms.delete(account.principal, gone.id)
+    key, text = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    await services.keys.revoke(account.principal, key.id)
+    changes = await peer.changes(start.epoch, start.revision)
+    assert not changes.is_reset
+    assert {slug: found is not None for slug, found in changes.forms.items()} == {
+        form.slug: True,
+        gone.slug: False,
+    }
+    assert changes.keys == (text.removeprefix("ff_sub_")[:12],)
+    assert (await peer.changes(start.epoch, changes.revision)).forms == {}
+
+
+async def test_the_feed_answers_as_soon_as_something_changes(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    start = await peer.changes()
+    waiting = asyncio.create_task(peer.changes(start.epoch, start.revision, wait=5))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await services.forms.create(account.principal, NewForm(name="News"))
+    async with asyncio.timeout(1):
+        assert "news" in (await waiting).forms
+
+
+async def test_another_epoch_or_a_revision_from_the_future_is_a_reset(peer: Peer) -> None:
+    start = await peer.changes()
+    assert (await peer.changes("another", start.revision)).is_reset
+    assert (await peer.changes(start.epoch, start.revision + 1)).is_reset
+
+
+async def test_a_feed_that_closes_lets_its_waiters_go(peer: Peer, services: Services) -> None:
+    start = await peer.changes()
+    waiting = asyncio.create_task(peer.changes(start.epoch, start.revision, wait=5))
+    await asyncio.sleep(0.05)
+    services.feed.close()
+    async with asyncio.timeout(1):
+        assert (await waiting).revision == start.revision
+
+
+@pytest.mark.parametrize("token", ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}"])
+async def test_without_the_token_there_is_nothing(peer: Peer, token: str) -> None:
+    peer.http.headers["authorization"] = token
+    for path in (internal.SUBMISSIONS, internal.LOOKUP, internal.VERIFY_KEY, internal.BOOTSTRAP):
+        assert (await peer.http.post(path)).status_code == 404
+    assert (await peer.http.get(internal.CHANGES)).status_code == 404
+
+
+@pytest.mark.parametrize("path", [internal.SUBMISSIONS, internal.LOOKUP, internal.VERIFY_KEY])
+async def test_an_undecodable_message_is_a_bad_body(peer: Peer, path: str) -> None:
+    assert (await peer.http.post(path, content=b"{}")).status_code == 400
+
+
+async def test_a_first_start_makes_an_owner_a_form_and_a_key_once(
+    peer: Peer, services: Services
+) -> None:
+    first = (await peer.http.post(internal.BOOTSTRAP)).json()
+    second = (await peer.http.post(internal.BOOTSTRAP)).json()
+    assert first["management_key"].startswith("ff_mgmt_")
+    assert second == first | {"management_key": None}
+    assert (await peer.look_up("demo")).forms["demo"] is not None
