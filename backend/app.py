@@ -19,6 +19,8 @@ from backend.schema import HEAD, current_revision, migrate
 from backend.services import create_services
 from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.settings import Settings, SettingsError
+from contracts.runtime.telemetry import get_logger
+from contracts.turnstile import is_dummy_secret
 
 
 class Backend:
@@ -31,6 +33,7 @@ class Backend:
         bearer is the local operator, and there is no internal surface."""
         clock = clock or SystemClock()
         self._database = Database(settings.sqlalchemy_url())
+        self._settings = settings
         self._services = create_services(settings, clock, self._database, operator_token)
         self._is_draining = False
         routes = [
@@ -76,6 +79,7 @@ class Backend:
             )
         async with self._database.write() as connection:
             await create_state(connection)
+        _warn_of_dummy_secret(self._settings)
 
     async def _readyz(self, _: Request) -> Response:
         # From a flag, without I/O: the database was there at the start, and each request says for
@@ -83,6 +87,14 @@ class Backend:
         status = "unready" if self._is_draining else "ready"
         document = {"status": status, "draining": self._is_draining}
         return json_response(document, 503 if self._is_draining else 200)
+
+
+def _warn_of_dummy_secret(settings: Settings) -> None:
+    secret = settings.turnstile_secret
+    if secret is not None and is_dummy_secret(secret.get_secret_value()):
+        get_logger("backend").warning(
+            "FORMFLOW_TURNSTILE_SECRET is one of Cloudflare's test secrets and protects nothing"
+        )
 
 
 async def _livez(_: Request) -> Response:

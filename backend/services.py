@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from backend.access import Access
 from backend.changes import ChangeFeed
 from backend.db import Database
+from backend.forms.config import FormConfigs
 from backend.forms.service import FormService
+from backend.forms.turnstile import TurnstileRules
+from backend.internal.intake import Intake
 from backend.keys.service import KeyService
 from backend.keys.verifier import HASH_COST, SecretHasher, Verifier
+from backend.plans.catalogue import Plans, load_plans
+from backend.sealing import Sealer
 from backend.submissions.service import SubmissionService
 from contracts.runtime.clock import Clock
 from contracts.runtime.settings import Settings
@@ -24,6 +29,9 @@ class Services:
     hasher: SecretHasher
     verifier: Verifier
     access: Access
+    plans: Plans
+    intake: Intake
+    form_configs: FormConfigs
     forms: FormService
     submissions: SubmissionService
     keys: KeyService
@@ -41,6 +49,8 @@ def create_services(
     feed = ChangeFeed(database)
     hasher = SecretHasher(hash_cost)
     verifier = Verifier(database, clock, hasher)
+    plans = load_plans(settings)
+    sealer = Sealer(settings)
     return Services(
         settings=settings,
         clock=clock,
@@ -49,7 +59,12 @@ def create_services(
         hasher=hasher,
         verifier=verifier,
         access=Access(database, verifier, operator_token),
-        forms=FormService(database, feed, clock),
+        plans=plans,
+        intake=Intake(database, plans, clock),
+        form_configs=FormConfigs(settings, plans, sealer),
+        forms=FormService(
+            database, feed, clock, TurnstileRules(sealer, settings.turnstile_secret is not None)
+        ),
         submissions=SubmissionService(database),
         keys=KeyService(database, feed, clock, hasher, verifier),
     )

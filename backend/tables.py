@@ -38,6 +38,7 @@ accounts = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
+    Column("plan", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -63,6 +64,16 @@ forms = Table(
     Column("honeypot_field", Text, nullable=False),
     Column("redirect_url", Text),
     Column("redirect_hosts", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("allowed_origins", Text, nullable=False),
+    Column("rate_limit_per_minute", Integer, nullable=False),
+    Column("idempotency_strict", Boolean, nullable=False),
+    Column("turnstile_enabled", Boolean, nullable=False),
+    Column("turnstile_site_key", Text),
+    # Sealed with the secret key of the installation.
+    Column("turnstile_secret", Text),
+    Column("turnstile_skip_with_key", Boolean, nullable=False),
+    Column("turnstile_on_outage", Text, nullable=False),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -80,8 +91,49 @@ submissions = Table(
     Column("status", Text, nullable=False),
     Column("payload", Text, nullable=False),
     Column("meta", Text, nullable=False),
+    # Rows of check, verdict and microseconds, as JSON text.
+    Column("trace", Text, nullable=False),
+    # Units of the monthly quota that it cost.
+    Column("charged", Integer, nullable=False),
     Column("key_id", Text),
     Index(None, "form_id", "id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("form_id", Text, ForeignKey("forms.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("submission_id", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("submission_id", Text, ForeignKey("submissions.id"), nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("object_key", Text, nullable=False, unique=True),
+)
+
+# A month is "2026-06", in UTC. One row is the authority on a month's quota.
+usage_months = Table(
+    "usage_months",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("month", Text, primary_key=True),
+    Column("submissions", BigInteger, nullable=False),
+    # When four fifths and all of the quota were reached: the owner is told once of each.
+    Column("reached_80_at", BigInteger),
+    Column("reached_100_at", BigInteger),
 )
 
 api_keys = Table(

@@ -12,12 +12,34 @@ class FormStatus(Enum):
     DRAFT = "draft"
 
 
+class TurnstileOnOutage(Enum):
+    """What becomes of a post while Turnstile cannot be asked."""
+
+    REFUSE = "refuse"
+    HOLD = "hold"
+    ACCEPT = "accept"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnstileConfig:
+    """A form's Turnstile check; ``secret`` stays out of every representation."""
+
+    secret: str
+    on_outage: TurnstileOnOutage
+    skip_with_key: bool
+
+    def __repr__(self) -> str:
+        return f"TurnstileConfig(on_outage={self.on_outage}, skip_with_key={self.skip_with_key})"
+
+
 @dataclass(frozen=True, slots=True)
 class FormConfig:
     """One form as the gateway sees it: immutable, complete, one look-up a post.
 
-    ``honeypot_field`` is None when the trap is off. ``revision`` is the configuration revision of
-    the last change to the form; a document never replaces one of a higher revision.
+    ``honeypot_field`` is None when the trap is off, ``turnstile`` when that check is.
+    ``file_bytes`` is the plan's limit for one file, 0 for no uploads. ``revision`` is the
+    configuration revision of the last change to the form; a document never replaces one of a
+    higher revision.
     """
 
     id: str
@@ -26,15 +48,33 @@ class FormConfig:
     revision: int
     name: str
     status: FormStatus
+    is_test: bool
     honeypot_field: str | None
     redirect_url: str | None
     redirect_hosts: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
+    rate_limit_per_minute: int
+    idempotency_strict: bool
+    turnstile: TurnstileConfig | None
+    file_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:
-    """What a verified key may do: post to the forms of ``account_id``."""
+    """What a verified key may do: post to the forms of ``account_id``, at most
+    ``rate_limit_per_minute`` times in any 60 s and ``burst`` times in any second."""
 
     key_id: str
     account_id: str
     revision: int
+    rate_limit_per_minute: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaState:
+    """An account's monthly quota that is used up; ``resets_at`` is Unix milliseconds."""
+
+    limit: int
+    used: int
+    resets_at: int

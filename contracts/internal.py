@@ -13,14 +13,23 @@ from typing import Any
 
 import orjson
 
-from contracts.forms import FormConfig, FormStatus, KeyGrant
-from contracts.submissions import ItemResult, ItemStatus, Submission
+from contracts.forms import (
+    FormConfig,
+    FormStatus,
+    KeyGrant,
+    QuotaState,
+    TurnstileConfig,
+    TurnstileOnOutage,
+)
+from contracts.submissions import ItemResult, ItemStatus, Receipt, StoredFile, Submission
 
 BASE = "/internal/v1"
 SUBMISSIONS = f"{BASE}/submissions"
 LOOKUP = f"{BASE}/lookup"
 VERIFY_KEY = f"{BASE}/keys/verify"
 CHANGES = f"{BASE}/changes"
+IDEMPOTENCY = f"{BASE}/idempotency"
+FILES = f"{BASE}/files"
 BOOTSTRAP = f"{BASE}/bootstrap"
 
 FEED_WAIT_SECONDS = 5
@@ -84,7 +93,11 @@ def decode_batch(body: bytes) -> list[Submission]:
                 status=item["status"],
                 payload=item["payload"],
                 meta=item["meta"],
+                trace=item["trace"],
                 key_id=item.get("key_id"),
+                idempotency_key=item.get("idempotency_key"),
+                fingerprint=item.get("fingerprint"),
+                files=tuple(_decode_file(file) for file in item["files"]),
             )
             for item in orjson.loads(body)["items"]
         ]
@@ -100,10 +113,56 @@ def decode_results(body: bytes) -> list[ItemResult]:
     with _decoding("the results of a batch"):
         return [
             ItemResult(
-                ItemStatus(item["status"]), item["id"], item["received_at"], item.get("problem")
+                ItemStatus(item["status"]),
+                item["id"],
+                item["received_at"],
+                item.get("problem"),
+                item.get("is_mismatch", False),
+                _decode_quota(item.get("quota")),
             )
             for item in orjson.loads(body)["results"]
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyQuestion:
+    """What a gateway asks before it spends a Turnstile token: is this key bound already?"""
+
+    form_id: str
+    key: str
+    fingerprint: str
+
+
+def encode_idempotency_question(question: IdempotencyQuestion) -> bytes:
+    """The body of an early idempotency look-up."""
+    return orjson.dumps(question)
+
+
+def decode_idempotency_question(body: bytes) -> IdempotencyQuestion:
+    """The body of an early idempotency look-up. Raises UndecodableMessage."""
+    with _decoding("an idempotency look-up"):
+        document = orjson.loads(body)
+        return IdempotencyQuestion(
+            document["form_id"], document["key"], document["fingerprint"]
+        )
+
+
+def encode_receipt(receipt: Receipt | None) -> bytes:
+    """The answer to an early idempotency look-up: the first submission's receipt, or None."""
+    return orjson.dumps({"receipt": receipt})
+
+
+def decode_receipt(body: bytes) -> Receipt | None:
+    """The answer to an early idempotency look-up. Raises UndecodableMessage."""
+    with _decoding("the answer to an idempotency look-up"):
+        document = orjson.loads(body)["receipt"]
+        return document and Receipt(
+            document["submission_id"],
+            document["form_id"],
+            document["received_at"],
+            is_replay=True,
+            is_mismatch=document["is_mismatch"],
+        )
 
 
 def encode_slugs(slugs: Iterable[str]) -> bytes:
@@ -154,7 +213,14 @@ def decode_verify(body: bytes) -> VerifyAnswer:
         return VerifyAnswer(
             document["epoch"],
             document["revision"],
-            grant and KeyGrant(grant["key_id"], grant["account_id"], grant["revision"]),
+            grant
+            and KeyGrant(
+                grant["key_id"],
+                grant["account_id"],
+                grant["revision"],
+                grant["rate_limit_per_minute"],
+                grant["burst"],
+            ),
         )
 
 
@@ -217,4 +283,36 @@ def _decode_form(document: dict[str, Any]) -> FormConfig:
         honeypot_field=document["honeypot_field"],
         redirect_url=document["redirect_url"],
         redirect_hosts=tuple(document["redirect_hosts"]),
+        is_test=document["is_test"],
+        allowed_origins=tuple(document["allowed_origins"]),
+        rate_limit_per_minute=document["rate_limit_per_minute"],
+        idempotency_strict=document["idempotency_strict"],
+        turnstile=_decode_turnstile(document["turnstile"]),
+        file_bytes=document["file_bytes"],
+    )
+
+
+def _decode_turnstile(document: dict[str, Any] | None) -> TurnstileConfig | None:
+    if document is None:
+        return None
+    return TurnstileConfig(
+        document["secret"], TurnstileOnOutage(document["on_outage"]), document["skip_with_key"]
+    )
+
+
+def _decode_quota(document: dict[str, Any] | None) -> QuotaState | None:
+    if document is None:
+        return None
+    return QuotaState(document["limit"], document["used"], document["resets_at"])
+
+
+def _decode_file(document: dict[str, Any]) -> StoredFile:
+    return StoredFile(
+        document["id"],
+        document["field"],
+        document["name"],
+        document["size"],
+        document["content_type"],
+        document["sha256"],
+        document["object_key"],
     )

@@ -8,21 +8,32 @@ class Problem(Enum):
     """The closed set of refusals. The value is ``(slug, status, title)``."""
 
     BAD_BODY = ("bad-body", 400, "The request body cannot be read")
+    BAD_IDEMPOTENCY_KEY = ("bad-idempotency-key", 400, "The idempotency key is malformed")
     UNAUTHORIZED = ("unauthorized", 401, "Authentication is required")
+    QUOTA_EXCEEDED = ("quota-exceeded", 402, "The monthly quota is used up")
     FORM_NOT_LIVE = ("form-not-live", 403, "This form does not accept submissions")
     INVALID_KEY = ("invalid-key", 403, "The API key is not valid")
     INSUFFICIENT_SCOPE = ("insufficient-scope", 403, "The credential lacks a right")
+    ORIGIN_NOT_ALLOWED = ("origin-not-allowed", 403, "This site may not post to this form")
+    TURNSTILE_FAILED = ("turnstile-failed", 403, "The Turnstile check was not passed")
     FORM_NOT_FOUND = ("form-not-found", 404, "There is no such form")
     NOT_FOUND = ("not-found", 404, "There is nothing here")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "The method is not allowed here")
     CONFLICT = ("conflict", 409, "The request conflicts with what is stored")
     BODY_TOO_LARGE = ("body-too-large", 413, "The request body is too large")
+    FILE_TOO_LARGE = ("file-too-large", 413, "A file is too large")
     UPLOADS_NOT_ALLOWED = ("uploads-not-allowed", 413, "This form does not accept files")
     UNSUPPORTED_MEDIA_TYPE = ("unsupported-media-type", 415, "The content type is not supported")
     VALIDATION_ERROR = ("validation-error", 422, "The request is not valid")
+    IDEMPOTENCY_MISMATCH = (
+        "idempotency-mismatch",
+        422,
+        "The idempotency key was used with another body",
+    )
     RATE_LIMITED = ("rate-limited", 429, "Too many requests")
     INTERNAL = ("internal", 500, "Something went wrong on our side")
     UNAVAILABLE = ("unavailable", 503, "The service is temporarily unavailable")
+    TURNSTILE_UNAVAILABLE = ("turnstile-unavailable", 503, "Turnstile cannot be reached")
 
     def __init__(self, slug: str, status: int, title: str) -> None:
         self.slug = slug

@@ -3,12 +3,31 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from contracts.forms import QuotaState
+
 
 class SubmissionStatus(Enum):
     """How a stored submission is filed."""
 
     RECEIVED = "received"
     SPAM = "spam"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a submission, in the store under ``object_key`` before the submission is sent.
+
+    ``field`` is the input's name, ``name`` the safe file name, ``size`` in bytes, ``sha256`` hex.
+    """
+
+    id: str
+    field: str
+    name: str
+    size: int
+    content_type: str
+    sha256: str
+    object_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +35,10 @@ class Submission:
     """One accepted post.
 
     ``id`` is minted by the gateway, so that sending it again is harmless: a known id is answered
-    ``replayed``. ``payload`` and ``meta`` are JSON text, encoded once and stored as they are; in
-    the payload each value is a string, or a list of strings for a repeated field. ``received_at``
-    is Unix milliseconds. ``key_id`` names the key that posted it, if one did.
+    ``replayed``. ``payload``, ``meta`` and ``trace`` are JSON text, encoded once and stored as they
+    are; in the payload each value is a string, or a list of strings for a repeated field.
+    ``received_at`` is Unix milliseconds. ``key_id`` names the key that posted it, if one did.
+    ``fingerprint`` is a digest of payload and files, sent with an idempotency key only.
     """
 
     id: str
@@ -27,7 +47,11 @@ class Submission:
     status: str
     payload: str
     meta: str
+    trace: str
     key_id: str | None = None
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
+    files: tuple[StoredFile, ...] = ()
 
 
 class ItemStatus(Enum):
@@ -42,14 +66,17 @@ class ItemStatus(Enum):
 class ItemResult:
     """The commit's word on one submission of a batch, in the order of the batch.
 
-    For a replay, ``id`` and ``received_at`` are those of the first. For a rejection, ``problem``
-    is the slug of the refusal.
+    For a replay, ``id`` and ``received_at`` are those of the first, and ``is_mismatch`` says that
+    its body was another. For a rejection, ``problem`` is the slug of the refusal, and ``quota``
+    the state of a quota that is used up.
     """
 
     status: ItemStatus
     id: str
     received_at: int
     problem: str | None = None
+    is_mismatch: bool = False
+    quota: QuotaState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +87,4 @@ class Receipt:
     form_id: str
     received_at: int
     is_replay: bool = False
+    is_mismatch: bool = False

@@ -26,6 +26,7 @@ from formflow.supervisor import Child, Supervisor
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _TOKEN_FILE = "internal-token"  # noqa: S105 -- a file's name
+_SECRET_KEY_FILE = "secret-key"
 _LOOPBACK = "127.0.0.1"
 
 
@@ -53,6 +54,9 @@ async def _run(
     )
     if token is None:
         environment["FORMFLOW_INTERNAL_TOKEN_FILE"] = str(token_file)
+    if settings.secret_key is None:
+        make_secret(settings.data_dir / _SECRET_KEY_FILE)
+        environment["FORMFLOW_SECRET_KEY_FILE"] = str(settings.data_dir / _SECRET_KEY_FILE)
     command = [sys.executable, "-m", "formflow"]
     rest = ["--supervised", *(["--config", str(config)] if config else [])]
     backend = Child(

@@ -11,6 +11,7 @@ from contracts.runtime.clock import iso
 from contracts.submissions import Receipt
 from gateway.pages import CONTENT_SECURITY_POLICY, refusal_page, thank_you_page
 from gateway.posts import Post
+from gateway.rate_headers import rate_headers
 
 Header = tuple[bytes, bytes]
 
@@ -39,7 +40,14 @@ _HTML: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
 )
-_SHOWS_TEXT_BACK = frozenset({Problem.RATE_LIMITED, Problem.UNAVAILABLE})
+SHOWS_TEXT_BACK = frozenset(
+    {
+        Problem.QUOTA_EXCEEDED,
+        Problem.RATE_LIMITED,
+        Problem.TURNSTILE_UNAVAILABLE,
+        Problem.UNAVAILABLE,
+    }
+)
 # A refused body longer than this is not read to its end: the connection is closed instead.
 _UNREAD_BYTES_MAX = 65_536
 
@@ -53,15 +61,16 @@ class Answer:
     body: bytes
 
 
+_REPLAYED: tuple[Header, ...] = ((b"idempotency-replayed", b"true"),)
 PREFLIGHT = Answer(204, _PREFLIGHT, b"")
 _THANK_YOU = Answer(200, _HTML, thank_you_page())
 
 
 def receipt_answer(post: Post, receipt: Receipt, next_url: str | None) -> Answer:
     """The answer to a success."""
-    replayed: tuple[Header, ...] = (
-        ((b"idempotency-replayed", b"true"),) if receipt.is_replay else ()
-    )
+    replayed = _REPLAYED if receipt.is_replay else ()
+    if receipt.is_mismatch:
+        replayed += ((b"idempotency-mismatch", b"true"),)
     if post.is_from_program:
         document = {
             "id": receipt.submission_id,
@@ -85,12 +94,12 @@ def refusal_answer(post: Post, rejected: Rejected, problem_base: str) -> Answer:
     if post.is_from_program:
         document = problem_document(rejected, problem_base)
         return Answer(problem.status, (_PROBLEM, *headers), orjson.dumps(document))
-    fields = post.body.fields if post.body and problem in _SHOWS_TEXT_BACK else None
+    fields = post.body.fields if post.body and problem in SHOWS_TEXT_BACK else None
     page = refusal_page(problem.status, problem.title, rejected.detail, fields)
     return Answer(problem.status, _HTML + headers, page)
 
 
-async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
+async def send_answer(send: Send, answer: Answer, post: Post) -> None:
     """Sends it, with the headers that every answer carries."""
     await send(
         {
@@ -98,13 +107,22 @@ async def send_answer(send: Send, answer: Answer, request_id: str) -> None:
             "status": answer.status,
             "headers": [
                 *answer.headers,
-                *_CORS,
-                (b"x-request-id", request_id.encode()),
+                *(_CORS if post.allowed_origin is None else _cors_of(post.allowed_origin)),
+                *(rate_headers(post.rate) if post.rate is not None else ()),
+                (b"x-request-id", post.request_id.encode()),
                 (b"content-length", b"%d" % len(answer.body)),
             ],
         }
     )
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _cors_of(origin: str) -> tuple[Header, ...]:
+    return (
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"vary", b"Origin"),
+        _CORS[1],
+    )
 
 
 def _encoded(headers: Mapping[str, str]) -> tuple[Header, ...]:

@@ -17,13 +17,18 @@ from contracts.problems import Problem, Rejected, problem_document
 from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.settings import Settings
 from gateway.bodies import BodyLimits
+from gateway.challenge import Challenge
 from gateway.feed import Feed
 from gateway.forms import FormCache
 from gateway.forwarder import Forwarder
-from gateway.ingest import PREFIX, Ingest
+from gateway.idempotency import Idempotency
+from gateway.ingest import PREFIX, Ingest, Parts
 from gateway.keys import KeyCache
 from gateway.passthrough import Passthrough
 from gateway.posts import PostReader
+from gateway.quota import QuotaCache
+from gateway.ratelimit import create_rate_limiter
+from gateway.uploads import Staging
 from gateway.upstream import Upstream
 
 _DRAIN_SECONDS = 10.0
@@ -50,17 +55,29 @@ class Gateway:
         self._passthrough = Passthrough(settings.backend_url, addresses, transport)
         self._forms = FormCache(self._upstream, clock)
         self._keys = KeyCache(self._upstream, clock, token)
-        self._feed = Feed(self._upstream, self._forms, self._keys)
-        self._forwarder = Forwarder(self._upstream)
+        quota = QuotaCache(clock)
+        self._feed = Feed(self._upstream, [self._forms, self._keys, quota])
+        self._forwarder = Forwarder(self._upstream, quota)
+        self._limiter = create_rate_limiter(settings.rate_limit_url, clock)
+        self._challenge = Challenge(settings.turnstile_verify_url, clock=clock)
+        self._staging = Staging(settings.staging_dir or settings.data_dir / "staging")
         self._is_draining = False
         self._ingest = Ingest(
-            clock=clock,
-            reader=PostReader(addresses, PREFIX),
-            forms=self._forms,
-            keys=self._keys,
-            forwarder=self._forwarder,
-            limits=_body_limits(settings),
-            problem_base=settings.problem_base,
+            Parts(
+                clock=clock,
+                reader=PostReader(addresses, clock, PREFIX),
+                upstream=self._upstream,
+                forms=self._forms,
+                keys=self._keys,
+                limiter=self._limiter,
+                staging=self._staging,
+                idempotency=Idempotency(self._upstream, clock),
+                quota=quota,
+                challenge=self._challenge,
+                forwarder=self._forwarder,
+                limits=_body_limits(settings),
+                problem_base=settings.problem_base,
+            )
         )
         self._rest = self._starlette_app()
 
@@ -87,6 +104,8 @@ class Gateway:
             feed.cancel()
             with suppress(asyncio.CancelledError):
                 await feed
+            await self._challenge.close()
+            await self._limiter.close()
             await self._passthrough.close()
             await self._upstream.close()
 
@@ -141,4 +160,5 @@ def _body_limits(settings: Settings) -> BodyLimits:
         value_bytes=settings.max_value_bytes,
         body_bytes=settings.max_body_bytes,
         json_depth=settings.max_json_depth,
+        files=settings.max_files,
     )

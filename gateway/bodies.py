@@ -1,12 +1,13 @@
 """Reads a post's body, whichever of the three types it is, within its limits.
 
-What holds: a body is read in full or refused as a whole; its size is judged before the first byte
-where the client says it, and again as bytes arrive; the same bytes give the same result however
-they were cut into chunks; no text is replaced or dropped in silence.
+What holds: a body is read in full or refused as a whole, and of a refused one nothing is kept; its
+size is judged before the first byte where the client says it, and again as bytes arrive; the same
+bytes give the same result however they were cut into chunks; no text is replaced or dropped in
+silence.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from gateway.fields import Body, BodyLimits, bad_body, too_large, unsupported
 from gateway.header_parameters import parse_media_type
 from gateway.json_object import parse_json_object
 from gateway.multipart_form import MultipartForm
+from gateway.staging import CHUNK_BYTES, Staging
 from gateway.urlencoded import parse_urlencoded
 
 __all__ = ["Body", "BodyLimits", "ClientDisconnected", "read_body"]
@@ -43,22 +45,24 @@ async def read_body(
     content_length: int | None,
     content_encoding: bytes | None,
     limits: BodyLimits,
+    staging: Staging,
 ) -> Body:
-    """The fields of the body that an ASGI ``receive`` delivers; the headers as they were sent.
+    """The body that an ASGI ``receive`` delivers; the headers as they were sent.
 
-    Raises ``Rejected``: 400 for what cannot be read, 413 over a limit or for a file, 415 for a
-    type, charset or coding that is not read. Raises ``ClientDisconnected``.
+    Its files are kept in ``staging`` until the body is discarded, which is the caller's to do;
+    nothing is kept if this raises.
+
+    Raises ``Rejected``: 400 for what cannot be read, 413 over a limit, 415 for a type, charset or
+    coding that is not read, 503 if there is no room for files. Raises ``ClientDisconnected``.
     """
     _check_encoding(content_encoding)
     media_type, codec, boundary = _read_content_type(content_type)
-    if content_length is not None and content_length > limits.body_bytes:
-        raise _body_too_large(limits)
     if media_type == _MULTIPART:
-        form = MultipartForm(boundary, codec, limits)
-        await _read_chunks(receive, form.feed, content_length, limits)
-        return form.finish()
+        form = MultipartForm(boundary, codec, limits, staging)
+        return await _read_form(form, _chunks(receive, content_length, limits.upload_bytes))
     buffer = bytearray()
-    await _read_chunks(receive, buffer.extend, content_length, limits)
+    async for chunk in _chunks(receive, content_length, limits.body_bytes):
+        buffer += chunk
     raw = bytes(buffer)
     if media_type == _JSON:
         parse = partial(parse_json_object, raw, limits)
@@ -97,27 +101,39 @@ def _find_named_codec(label: str | None) -> str | None:
     return codec
 
 
-async def _read_chunks(
-    receive: _Receive,
-    take: Callable[[bytes], None],
-    content_length: int | None,
-    limits: BodyLimits,
-) -> None:
+async def _read_form(form: MultipartForm, chunks: AsyncIterator[bytes]) -> Body:
+    try:
+        async for chunk in chunks:
+            # In pieces, because no more than one waits in memory for the disk.
+            for start in range(0, len(chunk), CHUNK_BYTES):
+                await form.feed(chunk[start : start + CHUNK_BYTES])
+        return await form.finish()
+    except BaseException:
+        form.discard()
+        raise
+
+
+async def _chunks(
+    receive: _Receive, content_length: int | None, size_max: int
+) -> AsyncIterator[bytes]:
+    """The chunks of the body, checked against the length it claims and the one it may have."""
+    if content_length is not None and content_length > size_max:
+        raise _body_too_large(size_max)
     size = 0
     has_more = True
     while has_more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
-        chunk = message.get("body", b"")
+        chunk: bytes = message.get("body", b"")
         has_more = message.get("more_body", False)
         size += len(chunk)
-        if size > limits.body_bytes:
-            raise _body_too_large(limits)
-        take(chunk)
+        if size > size_max:
+            raise _body_too_large(size_max)
+        yield chunk
     if content_length is not None and size != content_length:
         raise bad_body("The body is not as long as its Content-Length says; send all of it.")
 
 
-def _body_too_large(limits: BodyLimits) -> Rejected:
-    return too_large(f"The body is larger than {limits.body_bytes} bytes.")
+def _body_too_large(size_max: int) -> Rejected:
+    return too_large(f"The body is larger than {size_max} bytes.")

@@ -2,25 +2,31 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
+from typing import Protocol
 
 from contracts.internal import ChangesAnswer, UndecodableMessage
 from contracts.problems import Rejected
 from contracts.runtime.telemetry import get_logger
-from gateway.forms import FormCache
-from gateway.keys import KeyCache
 from gateway.upstream import Upstream, UpstreamUnavailable
 
 _RETRY_SECONDS = 0.1
 _RETRY_SECONDS_MAX = 2.0
 
 
+class FedCache(Protocol):
+    """Something that the feed keeps current."""
+
+    def apply(self, changes: ChangesAnswer) -> None:
+        """Takes over what the feed says."""
+
+
 class Feed:
     """One long poll after the other. ``was_heard`` is true from the first answer on."""
 
-    def __init__(self, upstream: Upstream, forms: FormCache, keys: KeyCache) -> None:
+    def __init__(self, upstream: Upstream, caches: Sequence[FedCache]) -> None:
         self._upstream = upstream
-        self._forms = forms
-        self._keys = keys
+        self._caches = caches
         self._epoch = ""
         self._revision = 0
         self._log = get_logger("gateway")
@@ -39,7 +45,7 @@ class Feed:
                 pause = min(pause * 2, _RETRY_SECONDS_MAX)
 
     def _apply(self, changes: ChangesAnswer) -> None:
-        self._forms.apply(changes)
-        self._keys.apply(changes)
+        for cache in self._caches:
+            cache.apply(changes)
         self._epoch, self._revision = changes.epoch, changes.revision
         self.was_heard = True

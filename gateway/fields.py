@@ -1,11 +1,14 @@
 """The fields of one post as every body type delivers them, and their limits."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contracts.problems import Problem, Rejected
+from gateway.staging import Upload
 
 _MAX_UTF8_BYTES = 4
+# So much of a body whose files are not wanted is read, so that its refusal can say why.
+_UNWANTED_BYTES = 8 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +16,9 @@ class BodyLimits:
     """The bounds of one post; over any of them is 413, over ``json_depth`` 400.
 
     ``fields`` counts every occurrence of a repeated field. ``name_bytes`` and ``value_bytes`` are
-    measured in the UTF-8 of the decoded text, ``body_bytes`` as it arrives. ``json_depth`` counts
-    nested arrays and objects, the top level included.
+    measured in the UTF-8 of the decoded text, ``body_bytes`` as it arrives, without the content of
+    files. ``json_depth`` counts nested arrays and objects, the top level included. ``file_bytes``
+    is the form's limit for one file, 0 if it takes none: a file over it is not refused but marked.
     """
 
     fields: int = 200
@@ -22,6 +26,17 @@ class BodyLimits:
     value_bytes: int = 65_536
     body_bytes: int = 1_048_576
     json_depth: int = 32
+    files: int = 10
+    file_bytes: int = 0
+
+    @property
+    def upload_bytes(self) -> int:
+        """The bytes of a multipart body, files included."""
+        return self.body_bytes + (self.files * self.file_bytes or _UNWANTED_BYTES)
+
+    def with_file_bytes(self, file_bytes: int) -> "BodyLimits":
+        """These limits for a form whose files may have that size."""
+        return replace(self, file_bytes=file_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +45,18 @@ class Body:
 
     ``fields`` is in order of first appearance; a repeated field is a list of strings.
     ``charset_guessed`` says that the text was neither named nor UTF-8 and was read as windows-1252.
+    ``files`` are in the order of their parts; whoever has the body discards them in the end.
     """
 
     fields: dict[str, str | list[str]]
     is_json: bool
     charset_guessed: bool
+    files: tuple[Upload, ...] = ()
+
+    def discard(self) -> None:
+        """Forgets the bytes of the files; as often as it is called."""
+        for file in self.files:
+            file.discard()
 
 
 def gather_fields(
@@ -83,6 +105,11 @@ def too_large(detail: str) -> Rejected:
 def too_many_fields(limits: BodyLimits) -> Rejected:
     """413: more fields than the form may have."""
     return too_large(f"The form has more than {limits.fields} fields.")
+
+
+def too_many_files(limits: BodyLimits) -> Rejected:
+    """413: more files than the form may have."""
+    return too_large(f"The form has more than {limits.files} files.")
 
 
 def value_too_large(name: str, limits: BodyLimits) -> Rejected:

@@ -1,9 +1,12 @@
 """Hands an accepted submission to the backend and waits for its commit."""
 
+from contracts.forms import FormConfig
 from contracts.internal import BATCH_ITEMS_MAX, UndecodableMessage
 from contracts.problems import Problem, Rejected
 from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
 from gateway.batching import Batcher, QueueFull
+from gateway.idempotency import mismatch
+from gateway.quota import QuotaCache, quota_exceeded
 from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
 
 _DETAILS = {
@@ -16,12 +19,13 @@ _DETAILS = {
 class Forwarder:
     """Batches submissions to the backend; a receipt means that the submission is durable."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, quota: QuotaCache) -> None:
+        self._quota = quota
         self._batcher: Batcher[Submission, ItemResult] = Batcher(
             upstream.commit, items_max=BATCH_ITEMS_MAX, senders=2
         )
 
-    async def accept(self, submission: Submission) -> Receipt:
+    async def accept(self, submission: Submission, form: FormConfig) -> Receipt:
         """Returns after the commit.
 
         Raises:
@@ -36,15 +40,19 @@ class Forwarder:
                 "The submission could not be stored right now. Try again in a moment."
             ) from error
         if result.status is ItemStatus.REJECTED:
-            problem = Problem.by_slug(result.problem or "")
-            raise Rejected(problem, _DETAILS.get(problem, problem.title))
-        return Receipt(
-            result.id,
-            submission.form_id,
-            result.received_at,
-            is_replay=result.status is ItemStatus.REPLAYED,
-        )
+            raise self._refusal(result, form)
+        is_replay = result.status is ItemStatus.REPLAYED and result.id != submission.id
+        return Receipt(result.id, form.id, result.received_at, is_replay, result.is_mismatch)
 
     async def drained(self) -> None:
         """Returns when nothing is under way."""
         await self._batcher.drained()
+
+    def _refusal(self, result: ItemResult, form: FormConfig) -> Rejected:
+        if result.quota is not None:
+            self._quota.learn(form, result.quota)
+            return quota_exceeded(result.quota)
+        problem = Problem.by_slug(result.problem or "")
+        if problem is Problem.IDEMPOTENCY_MISMATCH:
+            return mismatch()
+        return Rejected(problem, _DETAILS.get(problem, problem.title))

@@ -1,6 +1,9 @@
 """Reads the parameters of ``Content-Type`` and of a part's ``Content-Disposition``."""
 
 import re
+from urllib.parse import unquote_to_bytes
+
+from gateway.charsets import decode_text, find_codec
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LENIENT = re.compile(r""";[ \t]*([^;=" \t]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;"]*)""")
@@ -8,6 +11,9 @@ _UNQUOTED = r"""[^ \t";]*"""
 _BROWSER = re.compile(rf""";[ \t]*({_NAME})[ \t]*=[ \t]*("[^"]*"|{_UNQUOTED})[ \t]*""")
 _ESCAPING = re.compile(rf""";[ \t]*({_NAME})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|{_UNQUOTED})[ \t]*""")
 _ESCAPED = re.compile(r"\\(.)")
+_TYPE = re.compile(rf"{_NAME}/{_NAME}")
+_TYPE_LENGTH_MAX = 255
+_UNKNOWN_TYPE = "application/octet-stream"
 
 
 def parse_media_type(text: str) -> tuple[str, dict[str, str]]:
@@ -45,6 +51,26 @@ def parse_disposition(text: str) -> dict[str, str]:
     if len(parameters) < len(found):
         raise ValueError("repeated")
     return parameters
+
+
+def parse_file_type(text: str) -> str:
+    """The ``type/subtype`` that a file's ``Content-Type`` declares, in lower case; that of unknown
+    bytes if it declares none, or none that could be sent back in a header."""
+    media_type, _ = parse_media_type(text)
+    if len(media_type) > _TYPE_LENGTH_MAX or _TYPE.fullmatch(media_type) is None:
+        return _UNKNOWN_TYPE
+    return media_type
+
+
+def decode_extended(value: str) -> str | None:
+    """The text of an extended parameter such as ``filename*`` (RFC 8187): ``UTF-8''na%C3%AFve``.
+
+    None for what is malformed, or in a charset that is not known.
+    """
+    charset, quote, rest = value.partition("'")
+    _, second_quote, encoded = rest.partition("'")
+    codec = find_codec(charset) if quote and second_quote else None
+    return codec and decode_text(unquote_to_bytes(encoded.encode("latin-1")), codec)
 
 
 def _scan(parameter: re.Pattern[str], text: str) -> list[tuple[str, str]] | None:

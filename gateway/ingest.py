@@ -6,6 +6,9 @@ would cost more than all the checks together.
 
 import itertools
 import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -16,63 +19,233 @@ from contracts.outcomes import Outcome
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
 from contracts.runtime.telemetry import get_logger
-from contracts.submissions import Receipt, Submission, SubmissionStatus
-from gateway.answers import PREFLIGHT, Answer, receipt_answer, refusal_answer, send_answer
-from gateway.bodies import Body, BodyLimits, ClientDisconnected, read_body
+from contracts.submissions import Receipt, StoredFile, Submission, SubmissionStatus
+from gateway.answers import (
+    PREFLIGHT,
+    SHOWS_TEXT_BACK,
+    Answer,
+    receipt_answer,
+    refusal_answer,
+    send_answer,
+)
+from gateway.bodies import ClientDisconnected, read_body
+from gateway.challenge import Challenge, ChallengeVerdict
+from gateway.control_fields import TURNSTILE_FIELD, asked_next, is_trapped, payload_of
+from gateway.fields import Body, BodyLimits
 from gateway.forms import FormCache
 from gateway.forwarder import Forwarder
+from gateway.idempotency import Idempotency, fingerprint_of, read_key
 from gateway.keys import KeyCache
+from gateway.origins import check_origin
 from gateway.posts import Post, PostReader
+from gateway.quota import QuotaCache
+from gateway.ratelimit import RateLimiter, key_rules, visitor_rules
 from gateway.redirects import next_url
+from gateway.uploads import Staging, Upload, check_uploads, store_files
+from gateway.upstream import Upstream
 
 PREFIX = "/v1/f/"
-_TURNSTILE_FIELD = "cf-turnstile-response"
-_NEXT_FIELD = "_next"
+# A refused browser's body is still read, to show its text back, if it is no longer than this.
+_TEXT_BACK_BYTES_MAX = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the endpoint works with."""
+
+    clock: Clock
+    reader: PostReader
+    upstream: Upstream
+    forms: FormCache
+    keys: KeyCache
+    limiter: RateLimiter
+    staging: Staging
+    idempotency: Idempotency
+    quota: QuotaCache
+    challenge: Challenge
+    forwarder: Forwarder
+    limits: BodyLimits
+    problem_base: str
+
+
+@dataclass(slots=True)
+class Draft:
+    """A post that passed the checks which every post passes, about to become a submission."""
+
+    post: Post
+    form: FormConfig
+    caller: KeyGrant | None
+    body: Body
+    payload: dict[str, str | list[str]]
+    key: str | None = None
+    fingerprint: str | None = None
+
+    @property
+    def next_url(self) -> str | None:
+        """Where a browser goes after the success."""
+        return next_url(self.form, asked_next(self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A success: its outcome, what to acknowledge, and where a browser goes next."""
+
+    outcome: Outcome
+    receipt: Receipt
+    next_url: str | None
 
 
 class Ingest:
     """The endpoint. Every post ends in exactly one outcome and one log line."""
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        reader: PostReader,
-        forms: FormCache,
-        keys: KeyCache,
-        forwarder: Forwarder,
-        limits: BodyLimits,
-        problem_base: str,
-    ) -> None:
-        self._clock = clock
-        self._reader = reader
-        self._forms = forms
-        self._keys = keys
-        self._forwarder = forwarder
-        self._limits = limits
-        self._problem_base = problem_base
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._log = get_logger("gateway")
         self._request_ids = map(f"{os.urandom(6).hex()}-{{:x}}".format, itertools.count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        started = self._clock.monotonic()
-        post = self._reader.read(scope, next(self._request_ids), self._clock.now_ms())
+        started = self._parts.clock.monotonic()
+        post = self._parts.reader.read(scope, next(self._request_ids))
         if post.method == "OPTIONS":
-            await send_answer(send, PREFLIGHT, post.request_id)
+            await send_answer(send, PREFLIGHT, post)
             return
         try:
             outcome, answer = await self._answer(post, receive)
+            await send_answer(send, answer, post)
         except ClientDisconnected:
-            self._write_line(post, Outcome.DISCONNECTED, started)
-            return
-        await send_answer(send, answer, post.request_id)
+            outcome = Outcome.DISCONNECTED
+        finally:
+            if post.body is not None:
+                post.body.discard()
         self._write_line(post, outcome, started)
+
+    async def accept(self, post: Post, receive: Receive) -> Accepted:
+        """The checks in their order, then the commit. Raises Rejected, ClientDisconnected."""
+        parts = self._parts
+        check_method(post)
+        form = await parts.forms.resolve(post.slug)
+        post.trace.mark("form", "live")
+        caller = await parts.keys.authenticate(post.headers.get(b"authorization"), form)
+        post.trace.mark("key", "valid" if caller else "anonymous")
+        await self._admit(post, form, caller)
+        key = read_key(post.headers.get(b"idempotency-key"))
+        body = post.body = await self._read_body(post, receive, form)
+        post.trace.mark("body", "read")
+        self._check_origin(post, form)
+        draft = Draft(post, form, caller, body, payload_of(body, form))
+        if key is None:
+            return await self._judge(draft)
+        return await self._judge_once(draft, key)
+
+    async def _judge_once(self, draft: Draft, key: str) -> Accepted:
+        """As ``_judge``, for the first post with the key; the others get its receipt."""
+        parts, form = self._parts, draft.form
+        draft.key = key
+        draft.fingerprint = fingerprint_of(draft.payload, draft.body.files)
+        asks_early = form.turnstile is not None or parts.quota.is_used_up(form)
+        async with parts.idempotency.claim(
+            form, key, draft.fingerprint, asks_early=asks_early
+        ) as claim:
+            if claim.earlier is not None:
+                return Accepted(Outcome.REPLAYED, claim.earlier, draft.next_url)
+            draft.post.trace.mark("idempotency", "first")
+            accepted = await self._judge(draft)
+            claim.bind(accepted.receipt)
+            return accepted
+
+    async def _judge(self, draft: Draft) -> Accepted:
+        """The checks that a replay skips, then the commit."""
+        body, form = draft.body, draft.form
+        if is_trapped(body, form):
+            draft.post.trace.mark("honeypot", "trapped")
+            return await self._commit(draft, SubmissionStatus.SPAM, ())
+        check_uploads(body.files, form.file_bytes)
+        self._parts.quota.check(form)
+        return await self._commit(draft, await self._challenge(draft), body.files)
+
+    async def _commit(
+        self, draft: Draft, status: SubmissionStatus, uploads: Sequence[Upload]
+    ) -> Accepted:
+        parts, post = self._parts, draft.post
+        submission_id = new_id("sub", post.received_at)
+        files: tuple[StoredFile, ...] = ()
+        if uploads:
+            files = await store_files(
+                parts.upstream, draft.form.id, submission_id, post.received_at, uploads
+            )
+            post.trace.mark("files", "stored")
+        submission = Submission(
+            id=submission_id,
+            form_id=draft.form.id,
+            received_at=post.received_at,
+            status=status.value,
+            payload=orjson.dumps(draft.payload).decode(),
+            meta=orjson.dumps(post.meta).decode(),
+            trace=post.trace.encode(),
+            key_id=draft.caller.key_id if draft.caller else None,
+            idempotency_key=draft.key,
+            fingerprint=draft.fingerprint,
+            files=files,
+        )
+        receipt = await parts.forwarder.accept(submission, draft.form)
+        outcome = Outcome.REPLAYED if receipt.is_replay else _OUTCOMES[status]
+        return Accepted(outcome, receipt, draft.next_url)
+
+    async def _admit(self, post: Post, form: FormConfig, caller: KeyGrant | None) -> None:
+        if caller is None:
+            rules = visitor_rules(form.id, post.client, form.rate_limit_per_minute)
+        else:
+            rules = key_rules(caller.key_id, caller.rate_limit_per_minute, caller.burst)
+        rate = post.rate = await self._parts.limiter.admit(rules)
+        if not rate.is_admitted:
+            seconds = rate.retry_after_seconds
+            raise Rejected(
+                Problem.RATE_LIMITED,
+                f"More than {rate.limit} posts in {rate.window_seconds} s. "
+                f"Try again in {seconds} s.",
+                headers={"Retry-After": str(seconds)},
+                retry_after=seconds,
+            )
+        post.trace.mark("rate limit", "admitted")
+
+    async def _read_body(self, post: Post, receive: Receive, form: FormConfig) -> Body:
+        return await read_body(
+            receive,
+            content_type=post.headers.get(b"content-type"),
+            content_length=post.content_length,
+            content_encoding=post.headers.get(b"content-encoding"),
+            limits=self._parts.limits.with_file_bytes(form.file_bytes),
+            staging=self._parts.staging,
+        )
+
+    def _check_origin(self, post: Post, form: FormConfig) -> None:
+        if form.allowed_origins:
+            post.allowed_origin = check_origin(
+                post.headers.get(b"origin"), post.headers.get(b"referer"), form.allowed_origins
+            )
+            post.trace.mark("origin", "allowed")
+
+    async def _challenge(self, draft: Draft) -> SubmissionStatus:
+        """The last check: a token is single-use, and a post that fails anyway must not burn it."""
+        turnstile, trace = draft.form.turnstile, draft.post.trace
+        if turnstile is None:
+            return SubmissionStatus.RECEIVED
+        if draft.caller is not None and turnstile.skip_with_key:
+            trace.mark("turnstile", "skipped")
+            return SubmissionStatus.RECEIVED
+        token = draft.body.fields.get(TURNSTILE_FIELD)
+        verdict = await self._parts.challenge.verify(
+            token, turnstile, draft.post.client, draft.form.id
+        )
+        trace.mark("turnstile", verdict.value)
+        is_held = verdict is ChallengeVerdict.HELD
+        return SubmissionStatus.HELD if is_held else SubmissionStatus.RECEIVED
 
     async def _answer(self, post: Post, receive: Receive) -> tuple[Outcome, Answer]:
         try:
-            outcome, receipt, target = await self.accept(post, receive)
-            return outcome, receipt_answer(post, receipt, target)
+            accepted = await self.accept(post, receive)
+            return accepted.outcome, receipt_answer(post, accepted.receipt, accepted.next_url)
         except Rejected as rejected:
             refusal = rejected
         except ClientDisconnected:
@@ -81,50 +254,28 @@ class Ingest:
             self._log.exception("post failed", request_id=post.request_id)
             refusal = Rejected(
                 Problem.INTERNAL,
-                f"Something went wrong on our side. Try again; if it stays, name the request id "
+                "Something went wrong on our side. Try again; if it stays, name the request id "
                 f"{post.request_id} to the operator.",
             )
-        return Outcome.of(refusal.problem), refusal_answer(post, refusal, self._problem_base)
+        await self._keep_text(post, receive, refusal)
+        answer = refusal_answer(post, refusal, self._parts.problem_base)
+        return Outcome.of(refusal.problem), answer
 
-    async def accept(self, post: Post, receive: Receive) -> tuple[Outcome, Receipt, str | None]:
-        """The checks in their order, then the commit. Returns the outcome, what to acknowledge and
-        where a browser goes next. Raises Rejected, ClientDisconnected."""
-        check_method(post)
-        form = await self._forms.resolve(post.slug)
-        caller = await self._keys.authenticate(post.headers.get(b"authorization"), form)
-        body = post.body = await self._read_body(post, receive)
-        target = next_url(form, _text_of(body, _NEXT_FIELD))
-        status = SubmissionStatus.SPAM if is_trapped(body, form) else SubmissionStatus.RECEIVED
-        submission = self._submission(post, form, caller, body, status)
-        receipt = await self._forwarder.accept(submission)
-        return _outcome(receipt, status), receipt, target
-
-    async def _read_body(self, post: Post, receive: Receive) -> Body:
-        return await read_body(
-            receive,
-            content_type=post.headers.get(b"content-type"),
-            content_length=post.content_length,
-            content_encoding=post.headers.get(b"content-encoding"),
-            limits=self._limits,
-        )
-
-    def _submission(
-        self,
-        post: Post,
-        form: FormConfig,
-        caller: KeyGrant | None,
-        body: Body,
-        status: SubmissionStatus,
-    ) -> Submission:
-        return Submission(
-            id=new_id("sub", post.received_at),
-            form_id=form.id,
-            received_at=post.received_at,
-            status=status.value,
-            payload=orjson.dumps(payload_of(body, form)).decode(),
-            meta=orjson.dumps(post.meta).decode(),
-            key_id=caller.key_id if caller else None,
-        )
+    async def _keep_text(self, post: Post, receive: Receive, refusal: Rejected) -> None:
+        """Reads the body of a browser that was refused before it, so that its text is not lost."""
+        is_early = post.body is None and refusal.problem in SHOWS_TEXT_BACK
+        length = post.content_length
+        is_short = length is not None and length <= _TEXT_BACK_BYTES_MAX
+        if is_early and is_short and not post.is_from_program:
+            with suppress(Rejected):
+                post.body = await read_body(
+                    receive,
+                    content_type=post.headers.get(b"content-type"),
+                    content_length=length,
+                    content_encoding=post.headers.get(b"content-encoding"),
+                    limits=self._parts.limits,
+                    staging=self._parts.staging,
+                )
 
     def _write_line(self, post: Post, outcome: Outcome, started: float) -> None:
         self._log.info(
@@ -132,8 +283,15 @@ class Ingest:
             request_id=post.request_id,
             slug=post.slug[:64],
             outcome=outcome.value,
-            duration_ms=round((self._clock.monotonic() - started) * 1000, 2),
+            duration_ms=round((self._parts.clock.monotonic() - started) * 1000, 2),
         )
+
+
+_OUTCOMES = {
+    SubmissionStatus.RECEIVED: Outcome.STORED,
+    SubmissionStatus.SPAM: Outcome.SPAM,
+    SubmissionStatus.HELD: Outcome.HELD,
+}
 
 
 def check_method(post: Post) -> None:
@@ -144,25 +302,3 @@ def check_method(post: Post) -> None:
             'Send the form with POST (method="post").',
             headers={"Allow": "POST, OPTIONS"},
         )
-
-
-def is_trapped(body: Body, form: FormConfig) -> bool:
-    """Whether the honeypot, which people do not see, was filled in."""
-    return form.honeypot_field is not None and bool(body.fields.get(form.honeypot_field))
-
-
-def payload_of(body: Body, form: FormConfig) -> dict[str, str | list[str]]:
-    """The visitor's fields, control fields removed."""
-    control = (form.honeypot_field, _TURNSTILE_FIELD, _NEXT_FIELD)
-    return {name: value for name, value in body.fields.items() if name not in control}
-
-
-def _text_of(body: Body, name: str) -> str | None:
-    value = body.fields.get(name)
-    return value if isinstance(value, str) else None
-
-
-def _outcome(receipt: Receipt, status: SubmissionStatus) -> Outcome:
-    if receipt.is_replay:
-        return Outcome.REPLAYED
-    return Outcome.SPAM if status is SubmissionStatus.SPAM else Outcome.STORED

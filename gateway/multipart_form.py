@@ -4,10 +4,10 @@ One reading of each oddity. A preamble is refused but for one CRLF; only white s
 closing boundary, which must be there; lines end in CRLF, never in LF alone. Refused are folded
 headers, a header or parameter given twice, parts without a name, nested multiparts, base64 and
 quoted-printable, and a wrong ``Content-Length`` of a part. A part with ``filename`` or
-``filename*`` is a file, whatever else it says; ``name*`` says nothing.
+``filename*`` is a file, whatever else it says, but for one without a name and without bytes: an
+input left empty. ``name*`` says nothing.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from multipart import (  # type: ignore[import-untyped]
@@ -18,43 +18,24 @@ from multipart import (  # type: ignore[import-untyped]
     PushMultipartParser,
 )
 
-from contracts.problems import Problem, Rejected
-from gateway.charsets import (
-    decode_text,
-    decode_texts,
-    find_codec,
-    find_codec_in_fields,
-)
+from contracts.problems import Rejected
 from gateway.fields import (
     Body,
     BodyLimits,
     bad_body,
-    gather_fields,
     too_large,
     too_many_fields,
-    unsupported,
+    too_many_files,
 )
-from gateway.header_parameters import parse_disposition, parse_media_type
+from gateway.form_parts import FieldPart, FilePart, decode_parts
+from gateway.part_headers import read_part_headers
+from gateway.staging import StagedContent, Staging
 
 _HEADER_BYTES = 8_192
 _HEADER_COUNT = 8
 _EXTRA_PARTS = 10
 _CRLF = b"\r\n"
 _WHITE_SPACE = b" \t\r\n"
-_IDENTITY_ENCODINGS = ("7bit", "8bit", "binary")
-
-
-@dataclass(slots=True)
-class _Part:
-    """One part: a field, or a file input that may still turn out to be left empty.
-
-    ``codec`` is the one its own content type names.
-    """
-
-    name: bytes
-    codec: str | None
-    is_file: bool
-    value: bytearray = field(default_factory=bytearray)
 
 
 class _Parser(PushMultipartParser):  # type: ignore[misc]
@@ -79,22 +60,29 @@ class _Parser(PushMultipartParser):  # type: ignore[misc]
 
 
 class MultipartForm:
-    """A form being received: ``feed`` every chunk, then ``finish``.
+    """A form being received: ``feed`` every chunk, then ``finish``; if either raises, ``discard``.
 
-    Both raise 400 for what is malformed, 413 for what is over a limit or a file, and 415 for a
-    part's charset that is not known.
+    They raise 400 for what is malformed, 413 for what is over a limit, 415 for a part's charset
+    that is not known, and 503 if files cannot be staged.
     """
 
-    def __init__(self, boundary: bytes, codec: str | None, limits: BodyLimits) -> None:
+    def __init__(
+        self, boundary: bytes, codec: str | None, limits: BodyLimits, staging: Staging
+    ) -> None:
         self._codec = codec
         self._limits = limits
+        self._staging = staging
         self._delimiter = _CRLF + b"--" + boundary
         self._close = self._delimiter + b"--"
         self._held = b""
         self._is_started = False
         self._is_closed = False
-        self._parts: list[_Part] = []
+        self._part: FieldPart | FilePart | None = None
         self._part_count = 0
+        self._fields: list[FieldPart] = []
+        self._files: list[FilePart] = []
+        self._size = 0
+        self._file_bytes = 0
         try:
             self._parser = _Parser(
                 boundary,
@@ -106,8 +94,42 @@ class MultipartForm:
         except ParserError as error:
             raise _malformed(str(error)) from None
 
-    def feed(self, chunk: bytes) -> None:
+    async def feed(self, chunk: bytes) -> None:
         """Takes the next bytes of the body."""
+        self._size += len(chunk)
+        self._take(chunk)
+        # What waits in the buffers may yet be a file's.
+        self._check_text(self._size - len(self._held) - len(self._close))
+        for file in self._files:
+            if file.content.is_due:
+                await file.content.settle()
+
+    async def finish(self) -> Body:
+        """The form, now that the body is whole."""
+        if not self._is_closed:
+            raise bad_body("The multipart body ends before its closing boundary; send all of it.")
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise _malformed(str(error)) from None
+        self._check_text(self._size)
+        for file in self._files:
+            await file.content.close()
+        return decode_parts(self._fields, self._files, self._codec, self._limits)
+
+    def discard(self) -> None:
+        """Forgets the bytes of the files."""
+        for file in self._files:
+            file.content.discard()
+
+    def _check_text(self, size: int) -> None:
+        """Raises 413 if ``size`` bytes of body hold more text than they may."""
+        if size - self._file_bytes > self._limits.body_bytes:
+            raise too_large(
+                f"The body has more than {self._limits.body_bytes} bytes, files not counted."
+            )
+
+    def _take(self, chunk: bytes) -> None:
         if self._is_closed:
             _check_epilogue(chunk)
             return
@@ -118,16 +140,6 @@ class MultipartForm:
                 return
             data = self._start(data)
         self._split_at_close(data)
-
-    def finish(self) -> Body:
-        """The form, now that the body is whole."""
-        if not self._is_closed:
-            raise bad_body("The multipart body ends before its closing boundary; send all of it.")
-        try:
-            self._parser.close()
-        except MultipartError as error:
-            raise _malformed(str(error)) from None
-        return self._decode()
 
     def _start(self, data: bytes) -> bytes:
         # With a CRLF in front the first boundary is like every other, also if it is the last.
@@ -158,78 +170,45 @@ class MultipartForm:
         try:
             for event in self._parser.parse(data):
                 if isinstance(event, MultipartSegment):
-                    self._parts.append(self._open_part(event.headerlist))
-                elif event is None:
-                    self._close_part()
-                else:
+                    self._open_part(event.headerlist)
+                elif event is not None:
                     self._extend_part(event)
         except ParserLimitReached:
             raise _headers_too_large() from None
         except MultipartError as error:
             raise _malformed(str(error)) from None
 
-    def _open_part(self, headers: list[tuple[str, str]]) -> _Part:
+    def _open_part(self, headers: list[tuple[str, str]]) -> None:
         self._part_count += 1
-        part_limit = self._limits.fields + _EXTRA_PARTS
+        part_limit = self._limits.fields + max(self._limits.files, _EXTRA_PARTS)
         if self._part_count > part_limit:
             raise too_large(f"The form has more than {part_limit} parts.")
-        part = _read_part_headers(headers)
-        if not part.is_file and len(self._parts) >= self._limits.fields:
+        part = read_part_headers(headers)
+        if part.file is not None:
+            content = StagedContent(self._staging, self._limits.file_bytes)
+            self._part = FilePart(part.name, part.file, content)
+            if part.file.is_named:
+                self._keep_file(self._part)
+            return
+        if len(self._fields) >= self._limits.fields:
             raise too_many_fields(self._limits)
-        return part
+        self._part = FieldPart(part.name, part.codec)
+        self._fields.append(self._part)
 
     def _extend_part(self, chunk: bytes) -> None:
-        part = self._parts[-1]
-        if part.is_file:
-            raise _no_uploads()
-        part.value += chunk
+        part = self._part
+        if isinstance(part, FieldPart):
+            part.value += chunk
+        elif part is not None:
+            if not part.headers.is_named and part.content.size == 0:
+                self._keep_file(part)
+            self._file_bytes += len(chunk)
+            part.content.write(chunk)
 
-    def _close_part(self) -> None:
-        if self._parts[-1].is_file:
-            self._parts.pop()
-
-    def _decode(self) -> Body:
-        """Names and values in one charset together, but for values that name their own."""
-        own = [part.codec and decode_text(part.value, part.codec) for part in self._parts]
-        raws: list[bytes | bytearray] = [part.name for part in self._parts]
-        raws += [part.value for part, text in zip(self._parts, own, strict=True) if text is None]
-        fields = [(part.name, part.value) for part in self._parts]
-        texts, guessed = decode_texts(raws, self._codec or find_codec_in_fields(fields))
-        rest = iter(texts[len(own) :])
-        values = [next(rest) if text is None else text for text in own]
-        pairs = zip(texts[: len(own)], values, strict=True)
-        return Body(gather_fields(pairs, self._limits), is_json=False, charset_guessed=guessed)
-
-
-def _read_part_headers(pairs: list[tuple[str, str]]) -> _Part:
-    headers = dict(pairs)
-    if len(headers) < len(pairs):
-        raise bad_body("A part of the multipart body has the same header twice.")
-    try:
-        parameters = parse_disposition(headers["Content-Disposition"])
-    except ValueError as error:
-        raise bad_body(f"The Content-Disposition of a part is {error}.") from None
-    if "name" not in parameters:
-        raise bad_body("A part of the multipart body has no name; give every field one.")
-    if parameters.get("filename") or "filename*" in parameters:
-        raise _no_uploads()
-    codec = _read_part_codec(headers) if len(headers) > 1 else None
-    return _Part(parameters["name"].encode("latin-1"), codec, "filename" in parameters)
-
-
-def _read_part_codec(headers: dict[str, str]) -> str | None:
-    """The codec that the part's type names, None if it names none; raises for a type not read."""
-    encoding = headers.get("Content-Transfer-Encoding", "8bit").strip(" \t").lower()
-    if encoding not in _IDENTITY_ENCODINGS:
-        raise bad_body("A part has a Content-Transfer-Encoding; send it as it is (8bit).")
-    media_type, parameters = parse_media_type(headers.get("Content-Type", ""))
-    if media_type.startswith("multipart/"):
-        raise bad_body("A part of the multipart body is itself a multipart; send each part singly.")
-    label = parameters.get("charset")
-    codec = label and find_codec(label)
-    if label and not codec:
-        raise unsupported("The charset of a part is not known; use UTF-8.")
-    return codec
+    def _keep_file(self, part: FilePart) -> None:
+        if len(self._files) >= self._limits.files:
+            raise too_many_files(self._limits)
+        self._files.append(part)
 
 
 def _check_epilogue(data: bytes) -> None:
@@ -244,10 +223,4 @@ def _malformed(reason: str) -> Rejected:
 def _headers_too_large() -> Rejected:
     return too_large(
         f"A part has more than {_HEADER_COUNT} headers, or more than {_HEADER_BYTES} bytes of them."
-    )
-
-
-def _no_uploads() -> Rejected:
-    return Rejected(
-        Problem.UPLOADS_NOT_ALLOWED, "This form does not accept files; send it without them."
     )

@@ -1,11 +1,14 @@
 """A post: what a visitor sends, before acceptance, with the facts of its request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from contracts.addresses import ClientAddress
-from gateway.bodies import Body
+from contracts.runtime.clock import Clock
+from gateway.fields import Body
+from gateway.ratelimit import Decision
+from gateway.trace import Trace
 
 _USER_AGENT_MAX = 512
 _REFERRER_MAX = 2_048
@@ -16,6 +19,8 @@ _HEADERS = frozenset(
         b"content-encoding",
         b"content-length",
         b"content-type",
+        b"idempotency-key",
+        b"origin",
         b"referer",
         b"user-agent",
         b"x-requested-with",
@@ -25,7 +30,11 @@ _HEADERS = frozenset(
 
 @dataclass(slots=True)
 class Post:
-    """One request to the ingest endpoint. ``received_at`` is Unix milliseconds."""
+    """One request to the ingest endpoint, and what the checks have found so far.
+
+    ``received_at`` is Unix milliseconds; ``rate`` the rate limit's decision, once it is made;
+    ``allowed_origin`` the request's origin, if the form restricts them and it matched.
+    """
 
     slug: str
     method: str
@@ -33,7 +42,10 @@ class Post:
     received_at: int
     client: str
     headers: Mapping[bytes, bytes]
-    body: Body | None = field(default=None)
+    trace: Trace
+    rate: Decision | None = None
+    body: Body | None = None
+    allowed_origin: str | None = None
 
     @property
     def content_length(self) -> int | None:
@@ -68,26 +80,28 @@ class Post:
 class PostReader:
     """Makes a post of an ASGI scope."""
 
-    def __init__(self, client_address: ClientAddress, prefix: str) -> None:
+    def __init__(self, client_address: ClientAddress, clock: Clock, prefix: str) -> None:
         self._client_address = client_address
+        self._clock = clock
         self._prefix = prefix
         self._wanted = _HEADERS | client_address.wanted_headers
 
-    def read(self, scope: Mapping[str, Any], request_id: str, now_ms: int) -> Post:
+    def read(self, scope: Mapping[str, Any], request_id: str) -> Post:
         """The post, without its body."""
         headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
             if name in self._wanted:
                 # Only lists (forwarding headers) may be sent in pieces; joining is how they read.
-                headers[name] = headers[name] + b"," + value if name in headers else value
+                headers[name] = headers[name] + b", " + value if name in headers else value
         peer = scope.get("client")
         return Post(
             slug=scope["path"][len(self._prefix) :],
             method=scope["method"],
             request_id=request_id,
-            received_at=now_ms,
+            received_at=self._clock.now_ms(),
             client=self._client_address.of(peer[0] if peer else "", headers),
             headers=headers,
+            trace=Trace(self._clock),
         )
 
 

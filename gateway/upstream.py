@@ -1,17 +1,23 @@
 """The only client of the backend's internal surface."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from contracts import internal
 from contracts.problems import Problem, Rejected
-from contracts.submissions import ItemResult, Submission
+from contracts.submissions import ItemResult, Receipt, Submission
+from gateway.staging import Upload
 
 # Everything a post waits for ends within this time, so that its visitor gets an answer.
 _DEADLINE_SECONDS = 5.0
 _FEED_SECONDS = internal.FEED_WAIT_SECONDS + 5.0
+# A file is on its way to a bucket meanwhile; it waits for its turn, too, within this time.
+_FILE_SECONDS = 60.0
+_FILES_AT_ONCE = 8
 # Shorter than the backend keeps an idle connection, so that it is not closed under a request.
 _KEEP_ALIVE_SECONDS = 30.0
 
@@ -38,6 +44,8 @@ class Upstream:
             limits=httpx.Limits(max_connections=16, keepalive_expiry=_KEEP_ALIVE_SECONDS),
             trust_env=False,
         )
+        # Files leave connections for everything else.
+        self._file_turns = asyncio.Semaphore(_FILES_AT_ONCE)
 
     async def commit(self, batch: Sequence[Submission]) -> Sequence[ItemResult]:
         """Stores a batch; one result an item, in order."""
@@ -59,12 +67,29 @@ class Upstream:
             await self._post(internal.VERIFY_KEY, internal.encode_key(text))
         )
 
+    async def find_receipt(self, question: internal.IdempotencyQuestion) -> Receipt | None:
+        """The receipt of the submission that a key is bound to, or None."""
+        body = internal.encode_idempotency_question(question)
+        return internal.decode_receipt(await self._post(internal.IDEMPOTENCY, body))
+
     async def changes(self, epoch: str, since: int) -> internal.ChangesAnswer:
         """What changed since that revision; waits for a change for some seconds."""
         query = {"epoch": epoch, "since": str(since), "wait": str(internal.FEED_WAIT_SECONDS)}
         return internal.decode_changes(
             await self._send("GET", internal.CHANGES, params=query, timeout=_FEED_SECONDS)
         )
+
+    async def put_file(self, object_key: str, upload: Upload) -> None:
+        """Stores a file; when it returns, the file is durable."""
+        path = f"{internal.FILES}/{quote(object_key)}"
+        headers = {"content-length": str(upload.size), "x-content-sha256": upload.sha256}
+        try:
+            async with asyncio.timeout(_FILE_SECONDS), self._file_turns:
+                await self._send(
+                    "PUT", path, content=_Content(upload), headers=headers, timeout=_FILE_SECONDS
+                )
+        except TimeoutError as error:
+            raise UpstreamUnavailable(f"{path}: not stored in {_FILE_SECONDS} s") from error
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -82,6 +107,16 @@ class Upstream:
         except httpx.TransportError as error:
             raise UpstreamUnavailable(f"{path}: {error!r}") from error
         return _checked(response)
+
+
+class _Content:
+    """The bytes of a file, from the start for every attempt to send them."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._upload.chunks()
 
 
 def _checked(response: httpx.Response) -> bytes:

@@ -67,7 +67,7 @@ async def _fill(connection: Connection, services: Services, key: ApiKey, secret_
     email = services.settings.owner_email
     account_id = new_id("acc", now_ms)
     user_id = new_id("usr", now_ms)
-    await store.insert_account(connection, account_id, email, now_ms)
+    await store.insert_account(connection, account_id, email, services.plans.default, now_ms)
     await store.insert_owner(connection, user_id, account_id, email, now_ms)
     await add_form(connection, account_id, NewForm(name="Demo", slug=DEMO_SLUG), now_ms)
     await add_key(

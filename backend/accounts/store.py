@@ -31,11 +31,19 @@ async def form_id(connection: AsyncConnection, account_id: str, slug: str) -> st
     return (await connection.execute(statement)).scalar()
 
 
+async def plan_of(connection: AsyncConnection, account_id: str) -> str:
+    """The name of the account's plan. Raises NoResultFound."""
+    statement = select(accounts.c.plan).where(accounts.c.id == account_id)
+    return str((await connection.execute(statement)).scalar_one())
+
+
 async def insert_account(
-    connection: AsyncConnection, account_id: str, name: str, now_ms: int
+    connection: AsyncConnection, account_id: str, name: str, plan: str, now_ms: int
 ) -> None:
     """Adds an account."""
-    await connection.execute(insert(accounts).values(id=account_id, name=name, created_at=now_ms))
+    await connection.execute(
+        insert(accounts).values(id=account_id, name=name, plan=plan, created_at=now_ms)
+    )
 
 
 async def insert_owner(

@@ -5,12 +5,23 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api import Body, Call, Operation
-from backend.forms.schemas import HoneypotField, RedirectHosts, RedirectUrl, Slug, Status
-from backend.forms.service import NewForm
+from backend.forms.schemas import (
+    AllowedOrigins,
+    HoneypotField,
+    Mode,
+    OnOutage,
+    RateLimit,
+    RedirectHosts,
+    RedirectUrl,
+    Slug,
+    Status,
+    Strict,
+    TurnstileKey,
+)
 from backend.forms.store import FormRow
 from backend.paging import Page, PageQuery, cut
 from backend.schemas import Label, Time
-from contracts.forms import FormStatus
+from contracts.forms import FormStatus, TurnstileOnOutage
 from contracts.problems import Problem
 from contracts.runtime.clock import iso
 
@@ -30,6 +41,17 @@ class CreateForm(Body):
     honeypot_field: HoneypotField = "_gotcha"
     redirect_url: RedirectUrl | None = None
     redirect_hosts: RedirectHosts = []
+    mode: Mode = "live"
+    allowed_origins: AllowedOrigins = []
+    rate_limit_per_minute: RateLimit = 10
+    idempotency_strict: Strict = False
+    turnstile_enabled: bool | None = Field(
+        None, description="By default on if there is a secret, of the form or of the server."
+    )
+    turnstile_site_key: TurnstileKey | None = None
+    turnstile_secret: TurnstileKey | None = None
+    turnstile_skip_with_key: bool = True
+    turnstile_on_outage: OnOutage = "refuse"
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -39,7 +61,7 @@ def _without_defaults(schema: dict[str, Any]) -> None:
 
 
 class ChangeForm(Body):
-    """The members to change; those not named stay. A null clears `redirect_url`."""
+    """The members to change; those not named stay. A null clears a member that may be null."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
@@ -49,6 +71,15 @@ class ChangeForm(Body):
     honeypot_field: HoneypotField = ""
     redirect_url: RedirectUrl | None = None
     redirect_hosts: RedirectHosts = []
+    mode: Mode = "live"
+    allowed_origins: AllowedOrigins = []
+    rate_limit_per_minute: RateLimit = 10
+    idempotency_strict: Strict = False
+    turnstile_enabled: bool = False
+    turnstile_site_key: TurnstileKey | None = None
+    turnstile_secret: TurnstileKey | None = None
+    turnstile_skip_with_key: bool = True
+    turnstile_on_outage: OnOutage = "refuse"
 
 
 class Form(BaseModel):
@@ -62,6 +93,14 @@ class Form(BaseModel):
     honeypot_field: str
     redirect_url: str | None
     redirect_hosts: list[str]
+    mode: Mode
+    allowed_origins: list[str]
+    rate_limit_per_minute: int
+    idempotency_strict: bool
+    turnstile_enabled: bool
+    turnstile_site_key: str | None
+    turnstile_skip_with_key: bool
+    turnstile_on_outage: TurnstileOnOutage
     created_at: Time
     updated_at: Time
 
@@ -77,6 +116,14 @@ class Form(BaseModel):
             honeypot_field=row.honeypot_field,
             redirect_url=row.redirect_url,
             redirect_hosts=list(row.redirect_hosts),
+            mode="test" if row.mode == "test" else "live",
+            allowed_origins=list(row.allowed_origins),
+            rate_limit_per_minute=row.rate_limit_per_minute,
+            idempotency_strict=row.idempotency_strict,
+            turnstile_enabled=row.turnstile_enabled,
+            turnstile_site_key=row.turnstile_site_key,
+            turnstile_skip_with_key=row.turnstile_skip_with_key,
+            turnstile_on_outage=TurnstileOnOutage(row.turnstile_on_outage),
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
         )
@@ -94,8 +141,8 @@ async def list_forms(call: Call) -> FormList:
 
 
 async def create_form(call: Call) -> Form:
-    new = NewForm(**call.body.model_dump())
-    return Form.of(await call.services.forms.create(call.principal, new))
+    members = call.body.model_dump()
+    return Form.of(await call.services.forms.create(call.principal, members))
 
 
 async def get_form(call: Call) -> Form:

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from backend.forms.slugs import SLUG_MAX, SLUG_PATTERN
 from backend.schemas import CONTROL_CHARACTERS
+from contracts.origins import normalise_pattern
 
 HONEYPOT_MAX_BYTES = 256
 HOST_MAX = 253
@@ -74,4 +75,50 @@ RedirectHosts = Annotated[
         examples=[["www.example.com"]],
     ),
     AfterValidator(_redirect_hosts),
+]
+
+Mode = Annotated[
+    Literal["live", "test"],
+    Field(description="Submissions to a test form use no quota and deliver nothing."),
+]
+
+
+def _allowed_origins(origins: list[str]) -> list[str]:
+    return list(dict.fromkeys(_origin(origin) for origin in origins))
+
+
+def _origin(text: str) -> str:
+    origin = normalise_pattern(text)
+    if origin is None:
+        raise PydanticCustomError(
+            "bad_origin", "Give origins such as https://example.com or https://*.example.com."
+        )
+    return origin
+
+
+AllowedOrigins = Annotated[
+    list[Annotated[str, StringConstraints(max_length=300)]],
+    Field(
+        max_length=HOSTS_MAX,
+        description="If not empty, only pages of these origins may post.",
+        examples=[["https://www.example.com"]],
+    ),
+    AfterValidator(_allowed_origins),
+]
+
+RateLimit = Annotated[
+    int,
+    Field(ge=1, le=100_000, description="Anonymous posts of one visitor in any 60 seconds."),
+]
+
+Strict = Annotated[
+    bool,
+    Field(description="Whether an idempotency key that comes with another body is refused."),
+]
+
+TurnstileKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,256}$")]
+
+OnOutage = Annotated[
+    Literal["refuse", "hold", "accept"],
+    Field(description="What becomes of a post while Turnstile cannot be reached."),
 ]

@@ -11,7 +11,8 @@ from backend.db import Connection, Database
 from backend.forms import store
 from backend.forms.slugs import first_free, slug_of
 from backend.forms.store import FormRow, SlugTaken
-from contracts.forms import FormStatus
+from backend.forms.turnstile import TurnstileRules
+from contracts.forms import FormStatus, TurnstileOnOutage
 from contracts.ids import is_id, new_id
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
@@ -22,7 +23,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class NewForm:
-    """A form to create; without a slug its name yields one."""
+    """A form to create; without a slug its name yields one. ``turnstile_secret`` is sealed."""
 
     name: str
     slug: str | None = None
@@ -31,6 +32,15 @@ class NewForm:
     honeypot_field: str = "_gotcha"
     redirect_url: str | None = None
     redirect_hosts: Sequence[str] = ()
+    mode: str = "live"
+    allowed_origins: Sequence[str] = ()
+    rate_limit_per_minute: int = 10
+    idempotency_strict: bool = False
+    turnstile_enabled: bool = False
+    turnstile_site_key: str | None = None
+    turnstile_secret: str | None = None
+    turnstile_skip_with_key: bool = True
+    turnstile_on_outage: str = TurnstileOnOutage.REFUSE.value
 
 
 async def add_form(connection: Connection, account_id: str, new: NewForm, now_ms: int) -> FormRow:
@@ -48,6 +58,15 @@ async def add_form(connection: Connection, account_id: str, new: NewForm, now_ms
         honeypot_field=new.honeypot_field,
         redirect_url=new.redirect_url,
         redirect_hosts=tuple(new.redirect_hosts),
+        mode=new.mode,
+        allowed_origins=tuple(new.allowed_origins),
+        rate_limit_per_minute=new.rate_limit_per_minute,
+        idempotency_strict=new.idempotency_strict,
+        turnstile_enabled=new.turnstile_enabled,
+        turnstile_site_key=new.turnstile_site_key,
+        turnstile_secret=new.turnstile_secret,
+        turnstile_skip_with_key=new.turnstile_skip_with_key,
+        turnstile_on_outage=new.turnstile_on_outage,
         revision=revision,
         created_at=now_ms,
         updated_at=now_ms,
@@ -69,13 +88,21 @@ async def _choose_slug(connection: Connection, new: NewForm, freed_at: int) -> s
 class FormService:
     """The forms of an account."""
 
-    def __init__(self, database: Database, feed: ChangeFeed, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, feed: ChangeFeed, clock: Clock, turnstile: TurnstileRules
+    ) -> None:
         self._database = database
         self._feed = feed
         self._clock = clock
+        self._turnstile = turnstile
 
-    async def create(self, principal: Principal, new: NewForm) -> FormRow:
-        """A new form. Raises Rejected(CONFLICT) if the slug it asks for is taken."""
+    async def create(self, principal: Principal, members: dict[str, Any]) -> FormRow:
+        """A new form of these members.
+
+        Raises:
+            Rejected: CONFLICT if the slug it asks for is taken, VALIDATION_ERROR.
+        """
+        new = NewForm(**self._turnstile.applied(members, None))
         for _ in range(_ATTEMPTS):
             try:
                 async with self._database.write() as connection:
@@ -104,10 +131,11 @@ class FormService:
         return row
 
     async def change(self, principal: Principal, id: str, changes: dict[str, Any]) -> FormRow:
-        """The form with the named members changed. Raises Rejected(NOT_FOUND)."""
+        """The form with the named members changed. Raises Rejected: NOT_FOUND, VALIDATION_ERROR."""
         form = await self.get(principal, id)
         if not changes:
             return form
+        changes = self._turnstile.applied(changes, form)
         async with self._database.write() as connection:
             values = changes | {
                 "revision": await bump_revision(connection),

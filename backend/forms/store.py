@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.tables import forms, submissions
-from contracts.forms import FormConfig, FormStatus
 
+_LISTS = ("redirect_hosts", "allowed_origins")
 _columns = [column for column in forms.c if column is not forms.c.deleted_at]
 
 
@@ -21,7 +21,7 @@ class SlugTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FormRow:
-    """A form that is not deleted, as it is stored."""
+    """A form that is not deleted, as it is stored; ``turnstile_secret`` is sealed."""
 
     id: str
     account_id: str
@@ -32,24 +32,18 @@ class FormRow:
     honeypot_field: str
     redirect_url: str | None
     redirect_hosts: tuple[str, ...]
+    mode: str
+    allowed_origins: tuple[str, ...]
+    rate_limit_per_minute: int
+    idempotency_strict: bool
+    turnstile_enabled: bool
+    turnstile_site_key: str | None
+    turnstile_secret: str | None
+    turnstile_skip_with_key: bool
+    turnstile_on_outage: str
     revision: int
     created_at: int
     updated_at: int
-
-
-def config_of(row: Row[Any]) -> FormConfig:
-    """The form as gateways see it; ``row`` is one of ``forms`` that is not deleted."""
-    return FormConfig(
-        id=row.id,
-        slug=row.slug,
-        account_id=row.account_id,
-        revision=row.revision,
-        name=row.name,
-        status=FormStatus(row.status),
-        honeypot_field=row.honeypot_field if row.honeypot_enabled else None,
-        redirect_url=row.redirect_url,
-        redirect_hosts=tuple(orjson.loads(row.redirect_hosts)),
-    )
 
 
 async def find_form(connection: AsyncConnection, account_id: str, id: str) -> FormRow | None:
@@ -125,12 +119,11 @@ def _is_live(account_id: str, id: str) -> ColumnElement[bool]:
 
 
 def _stored(values: dict[str, Any]) -> dict[str, Any]:
-    if "redirect_hosts" not in values:
-        return values
-    return values | {"redirect_hosts": orjson.dumps(values["redirect_hosts"]).decode()}
+    lists = {name: orjson.dumps(values[name]).decode() for name in _LISTS if name in values}
+    return values | lists
 
 
 def _rows(found: Iterable[Any]) -> Iterator[FormRow]:
     for row in found:
-        hosts = tuple(orjson.loads(row.redirect_hosts))
-        yield FormRow(**{**row._mapping, "redirect_hosts": hosts})
+        lists = {name: tuple(orjson.loads(row._mapping[name])) for name in _LISTS}
+        yield FormRow(**{**row._mapping, **lists})

@@ -1,13 +1,13 @@
 """The commit of a batch: the one transaction that makes submissions durable.
 
 Guarantees: when ``commit`` returns, every item it calls stored is on a disk that has been fsynced;
-an id is stored at most once, whatever is sent again; nothing is stored for a form that is gone or
+an id, and a form's idempotency key for its 24 hours, is stored at most once, whatever is sent
+again; an account never stores more than its quota; nothing is stored for a form that is gone or
 not live, or with a key that is revoked, even if a gateway has not heard of it yet. Each item gets
 its own result: one bad item does not spoil the batch.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Select, bindparam, insert, select
@@ -15,19 +15,32 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.db import Database
-from backend.tables import api_keys, forms, submissions
+from backend.internal import idempotency
+from backend.internal.idempotency import Bound, FormKey
+from backend.internal.quota import Ledger
+from backend.plans.catalogue import Plans
+from backend.tables import accounts, api_keys, files, forms, submissions
 from contracts.forms import FormStatus
 from contracts.problems import Problem
-from contracts.submissions import ItemResult, ItemStatus, Submission
+from contracts.runtime.clock import Clock
+from contracts.submissions import ItemResult, ItemStatus, Submission, SubmissionStatus
 
 _ATTEMPTS = 3
 
 # Share-locked where the database locks rows: a form that is deleted or a key that is revoked in a
 # concurrent transaction waits for this commit, or this commit sees it.
 _live_forms = (
-    select(forms.c.id, forms.c.status, forms.c.account_id)
+    select(
+        forms.c.id,
+        forms.c.status,
+        forms.c.account_id,
+        forms.c.mode,
+        forms.c.idempotency_strict,
+        accounts.c.plan,
+    )
+    .join(accounts, accounts.c.id == forms.c.account_id)
     .where(forms.c.id.in_(bindparam("ids", expanding=True)), forms.c.deleted_at.is_(None))
-    .with_for_update(read=True)
+    .with_for_update(read=True, of=forms)
 )
 _valid_keys = (
     select(api_keys.c.key_id, api_keys.c.account_id)
@@ -37,67 +50,187 @@ _valid_keys = (
 _known_ids = select(submissions.c.id, submissions.c.received_at).where(
     submissions.c.id.in_(bindparam("ids", expanding=True))
 )
-_insert = insert(submissions)
 
 
-async def commit(database: Database, batch: Sequence[Submission]) -> list[ItemResult]:
-    """Stores what may be stored; the results are in the order of the batch.
+class Intake:
+    """Commits batches."""
 
-    Raises:
-        Rejected: UNAVAILABLE, when the database is; nothing of the batch is stored then.
-    """
-    attempt = 1
-    while True:
-        try:
-            async with database.write() as connection:
-                return await _commit(connection, batch)
-        except IntegrityError:
-            # Another backend stored one of these ids between this transaction's look and its
-            # insert. The next look sees it.
-            if attempt == _ATTEMPTS:
-                raise
-            attempt += 1
+    def __init__(self, database: Database, plans: Plans, clock: Clock) -> None:
+        self._database = database
+        self._plans = plans
+        self._clock = clock
+
+    async def commit(self, batch: Sequence[Submission]) -> list[ItemResult]:
+        """Stores what may be stored; the results are in the order of the batch.
+
+        Raises:
+            Rejected: UNAVAILABLE, when the database is; nothing of the batch is stored then.
+        """
+        attempt = 1
+        while True:
+            try:
+                async with self._database.write() as connection:
+                    return await self._commit(connection, batch)
+            except IntegrityError:
+                # Another backend stored one of these ids, or bound one of these keys, between this
+                # transaction's look and its insert. The next look sees it.
+                if attempt == _ATTEMPTS:
+                    raise
+                attempt += 1
+
+    async def _commit(
+        self, connection: AsyncConnection, batch: Sequence[Submission]
+    ) -> list[ItemResult]:
+        now_ms = self._clock.now_ms()
+        found = await connection.execute(
+            _live_forms, {"ids": list({item.form_id for item in batch})}
+        )
+        live = {row.id: row for row in found}
+        key_ids = {item.key_id for item in batch if item.key_id is not None}
+        keyed = {key for item in batch if (key := _form_key(item)) is not None}
+        ledger = Ledger(now_ms)
+        await ledger.open(
+            connection,
+            {
+                row.account_id: self._plans.get(row.plan).submissions_per_month
+                for row in live.values()
+            },
+        )
+        judge = _Judge(
+            forms=live,
+            keys=await _pairs(connection, _valid_keys, key_ids) if key_ids else {},
+            known=await _pairs(connection, _known_ids, {item.id for item in batch}),
+            bound=await idempotency.find(connection, keyed, now_ms),
+            ledger=ledger,
+        )
+        results = [judge.decide(item) for item in batch]
+        await _store(connection, judge.accepted, now_ms)
+        await ledger.close(connection)
+        return results
 
 
-async def _commit(connection: AsyncConnection, batch: Sequence[Submission]) -> list[ItemResult]:
-    refusals = await _refusals(connection, batch)
-    known = await _pairs(connection, _known_ids, {item.id for item in batch})
-    results = []
-    rows = []
-    for item, problem in zip(batch, refusals, strict=True):
-        if item.id in known:
-            results.append(ItemResult(ItemStatus.REPLAYED, item.id, known[item.id]))
-        elif problem is not None:
-            results.append(ItemResult(ItemStatus.REJECTED, item.id, item.received_at, problem.slug))
-        else:
-            known[item.id] = item.received_at
-            rows.append(asdict(item))
-            results.append(ItemResult(ItemStatus.STORED, item.id, item.received_at))
-    if rows:
-        await connection.execute(_insert, rows)
-    return results
+class _Judge:
+    """Decides item by item, in order: what one item takes, the next one finds taken."""
 
+    def __init__(
+        self,
+        *,
+        forms: dict[str, Any],
+        keys: dict[str, str],
+        known: dict[str, int],
+        bound: dict[FormKey, Bound],
+        ledger: Ledger,
+    ) -> None:
+        self._forms = forms
+        self._keys = keys
+        self._known = known
+        self._bound = bound
+        self._ledger = ledger
+        self.accepted: list[tuple[Submission, int]] = []
 
-async def _refusals(
-    connection: AsyncConnection, batch: Sequence[Submission]
-) -> list[Problem | None]:
-    """For each item, why it may not be stored now, or None."""
-    found = await connection.execute(_live_forms, {"ids": list({item.form_id for item in batch})})
-    held = {row.id: row for row in found}
-    key_ids = {item.key_id for item in batch if item.key_id is not None}
-    keys = await _pairs(connection, _valid_keys, key_ids) if key_ids else {}
+    def decide(self, item: Submission) -> ItemResult:
+        """The result of one item; an accepted one joins ``accepted`` with its charge."""
+        if item.id in self._known:
+            return ItemResult(ItemStatus.REPLAYED, item.id, self._known[item.id])
+        form = self._forms.get(item.form_id)
+        problem = self._refusal(item, form)
+        if problem is not None:
+            return _rejected(item, problem)
+        key = _form_key(item)
+        first = self._bound.get(key) if key is not None else None
+        if first is not None:
+            return _replayed(item, first, form.idempotency_strict)  # type: ignore[union-attr]
+        return self._accept(item, form, key)
 
-    def refusal(item: Submission) -> Problem | None:
-        form = held.get(item.form_id)
+    def _refusal(self, item: Submission, form: Any) -> Problem | None:
         if form is None:
             return Problem.FORM_NOT_FOUND
         if form.status != FormStatus.LIVE.value:
             return Problem.FORM_NOT_LIVE
-        if item.key_id is not None and keys.get(item.key_id) != form.account_id:
+        if item.key_id is not None and self._keys.get(item.key_id) != form.account_id:
             return Problem.INVALID_KEY
         return None
 
-    return [refusal(item) for item in batch]
+    def _accept(self, item: Submission, form: Any, key: FormKey | None) -> ItemResult:
+        charge = 0
+        if item.status != SubmissionStatus.SPAM.value and form.mode != "test":
+            charge = 1
+            quota = self._ledger.charge(form.account_id)
+            if quota is not None:
+                return ItemResult(
+                    ItemStatus.REJECTED,
+                    item.id,
+                    item.received_at,
+                    Problem.QUOTA_EXCEEDED.slug,
+                    quota=quota,
+                )
+        self._known[item.id] = item.received_at
+        if key is not None:
+            self._bound[key] = Bound(item.id, item.fingerprint or "", item.received_at)
+        self.accepted.append((item, charge))
+        return ItemResult(ItemStatus.STORED, item.id, item.received_at)
+
+
+async def _store(
+    connection: AsyncConnection, accepted: Sequence[tuple[Submission, int]], now_ms: int
+) -> None:
+    if not accepted:
+        return
+    await connection.execute(insert(submissions), [_row(*pair) for pair in accepted])
+    await idempotency.bind(
+        connection, [item for item, _ in accepted if item.idempotency_key is not None], now_ms
+    )
+    stored_files = [row for item, _ in accepted for row in _file_rows(item)]
+    if stored_files:
+        await connection.execute(insert(files), stored_files)
+
+
+def _row(item: Submission, charged: int) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "form_id": item.form_id,
+        "received_at": item.received_at,
+        "status": item.status,
+        "payload": item.payload,
+        "meta": item.meta,
+        "trace": item.trace,
+        "charged": charged,
+        "key_id": item.key_id,
+    }
+
+
+def _file_rows(item: Submission) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": file.id,
+            "submission_id": item.id,
+            "position": position,
+            "field": file.field,
+            "name": file.name,
+            "size": file.size,
+            "content_type": file.content_type,
+            "sha256": file.sha256,
+            "object_key": file.object_key,
+        }
+        for position, file in enumerate(item.files)
+    ]
+
+
+def _form_key(item: Submission) -> FormKey | None:
+    return None if item.idempotency_key is None else (item.form_id, item.idempotency_key)
+
+
+def _replayed(item: Submission, first: Bound, is_strict: bool) -> ItemResult:
+    is_mismatch = first.fingerprint != (item.fingerprint or "")
+    if is_mismatch and is_strict:
+        return _rejected(item, Problem.IDEMPOTENCY_MISMATCH)
+    return ItemResult(
+        ItemStatus.REPLAYED, first.submission_id, first.received_at, is_mismatch=is_mismatch
+    )
+
+
+def _rejected(item: Submission, problem: Problem) -> ItemResult:
+    return ItemResult(ItemStatus.REJECTED, item.id, item.received_at, problem.slug)
 
 
 async def _pairs(

@@ -9,15 +9,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from backend.accounts.service import bootstrap
+from backend.accounts.store import plan_of
 from backend.changes import read_state
-from backend.internal import intake, store
+from backend.internal import idempotency, store
+from backend.keys.verifier import VerifiedKey
 from backend.services import Services
 from contracts import internal
 from contracts.forms import KeyGrant
 from contracts.keys import KeyKind
 from contracts.problems import Problem, Rejected
+from contracts.submissions import Receipt
 
 _LOOKUP_MAX = 256
+# Posts of one key in any second.
+_BURST = 50
 
 Handler = Callable[[Services, Request], Awaitable[bytes]]
 
@@ -43,6 +48,7 @@ def internal_routes(services: Services, token: str) -> list[Route]:
         Route(internal.SUBMISSIONS, guarded(_commit), methods=["POST"]),
         Route(internal.LOOKUP, guarded(_look_up), methods=["POST"]),
         Route(internal.VERIFY_KEY, guarded(_verify_key), methods=["POST"]),
+        Route(internal.IDEMPOTENCY, guarded(_find_receipt), methods=["POST"]),
         Route(internal.CHANGES, guarded(_changes), methods=["GET"]),
         Route(internal.BOOTSTRAP, guarded(_bootstrap), methods=["POST"]),
     ]
@@ -52,7 +58,7 @@ async def _commit(services: Services, request: Request) -> bytes:
     batch = internal.decode_batch(await request.body())
     if len(batch) > internal.BATCH_ITEMS_MAX:
         raise internal.UndecodableMessage(f"a batch holds {internal.BATCH_ITEMS_MAX} at most")
-    return internal.encode_results(await intake.commit(services.database, batch))
+    return internal.encode_results(await services.intake.commit(batch))
 
 
 async def _look_up(services: Services, request: Request) -> bytes:
@@ -62,7 +68,7 @@ async def _look_up(services: Services, request: Request) -> bytes:
     async with services.database.read() as connection:
         # Read first: the forms are then at least as new as the revision claims.
         state = await read_state(connection)
-        forms = await store.forms_by_slug(connection, slugs)
+        forms = await store.forms_by_slug(connection, services.form_configs, slugs)
     return internal.encode_lookup(internal.LookupAnswer(state.epoch, state.revision, forms))
 
 
@@ -73,8 +79,31 @@ async def _verify_key(services: Services, request: Request) -> bytes:
     key = await services.verifier.verify(text)
     grant = None
     if key is not None and key.kind is KeyKind.SUBMISSION:
-        grant = KeyGrant(key.key_id, key.account_id, key.revision)
+        grant = await _grant(services, key)
     return internal.encode_verify(internal.VerifyAnswer(state.epoch, state.revision, grant))
+
+
+async def _grant(services: Services, key: VerifiedKey) -> KeyGrant:
+    async with services.database.read() as connection:
+        plan = services.plans.get(await plan_of(connection, key.account_id))
+    return KeyGrant(
+        key.key_id, key.account_id, key.revision, plan.requests_per_minute, _BURST
+    )
+
+
+async def _find_receipt(services: Services, request: Request) -> bytes:
+    question = internal.decode_idempotency_question(await request.body())
+    async with services.database.read() as connection:
+        bound = await idempotency.find(
+            connection, {(question.form_id, question.key)}, services.clock.now_ms()
+        )
+    first = bound.get((question.form_id, question.key))
+    if first is None:
+        return internal.encode_receipt(None)
+    is_mismatch = first.fingerprint != question.fingerprint
+    return internal.encode_receipt(
+        Receipt(first.submission_id, question.form_id, first.received_at, True, is_mismatch)
+    )
 
 
 async def _changes(services: Services, request: Request) -> bytes:
@@ -88,7 +117,7 @@ async def _changes(services: Services, request: Request) -> bytes:
         )
     async with services.database.read() as connection:
         state = await read_state(connection)
-        forms = await store.forms_changed(connection, since)
+        forms = await store.forms_changed(connection, services.form_configs, since)
         keys = await store.keys_ended(connection, since)
     return internal.encode_changes(
         internal.ChangesAnswer(state.epoch, state.revision, forms is None, forms or {}, keys)

@@ -5,37 +5,39 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backend.forms.store import config_of
-from backend.tables import api_keys, forms
+from backend.forms.config import FormConfigs
+from backend.tables import accounts, api_keys, forms
 from contracts.forms import FormConfig
 
 # Beyond this many changes a gateway is better off looking up what it uses.
 CHANGES_MAX = 1_000
 
+_forms = select(forms, accounts.c.plan).join(accounts, accounts.c.id == forms.c.account_id)
+
 
 async def forms_by_slug(
-    connection: AsyncConnection, slugs: Sequence[str]
+    connection: AsyncConnection, configs: FormConfigs, slugs: Sequence[str]
 ) -> dict[str, FormConfig | None]:
     """The form of each slug, or None."""
     rows = await connection.execute(
-        select(forms).where(forms.c.slug.in_(slugs), forms.c.deleted_at.is_(None))
+        _forms.where(forms.c.slug.in_(slugs), forms.c.deleted_at.is_(None))
     )
     found: dict[str, FormConfig | None] = dict.fromkeys(slugs)
-    return found | {row.slug: config_of(row) for row in rows}
+    return found | {row.slug: configs.of(row) for row in rows}
 
 
 async def forms_changed(
-    connection: AsyncConnection, since: int
+    connection: AsyncConnection, configs: FormConfigs, since: int
 ) -> dict[str, FormConfig | None] | None:
     """Each form changed after ``since``, None for a deleted one; None if there are too many."""
     rows = (
         await connection.execute(
-            select(forms).where(forms.c.revision > since).limit(CHANGES_MAX + 1)
+            _forms.where(forms.c.revision > since).limit(CHANGES_MAX + 1)
         )
     ).all()
     if len(rows) > CHANGES_MAX:
         return None
-    return {row.slug: None if row.deleted_at is not None else config_of(row) for row in rows}
+    return {row.slug: None if row.deleted_at is not None else configs.of(row) for row in rows}
 
 
 async def keys_ended(connection: AsyncConnection, since: int) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from typing import Any
 
 import uvicorn
 
+from contracts.runtime.protocol import ConnectionLimits, protocol_class
+
 GRACEFUL_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
@@ -73,6 +75,7 @@ async def serve(
     on_drain: Callable[[], None],
     drain_seconds: float,
     ends_with_stdin: bool = False,
+    limits: ConnectionLimits | None = None,
 ) -> None:
     """Serves ``app`` on ``listener`` until a signal, or until stdin ends if so asked.
 
@@ -81,7 +84,7 @@ async def serve(
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=protocol_class(limits or ConnectionLimits()),
         ws="none",
         lifespan="off",
         access_log=False,

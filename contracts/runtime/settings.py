@@ -73,6 +73,46 @@ class Settings(BaseModel):
         description="A header that a trusted proxy sets to the client's address, "
         "such as `CF-Connecting-IP`.",
     )
+    files_url: str = Field(
+        "",
+        pattern=r"^$|^file:///.+|^s3://[^/]+(/.*)?$",
+        description="Where files are kept: `s3://bucket/prefix`; a local directory, by default "
+        "`files` in the data directory.",
+    )
+    rate_limit_url: str | None = Field(
+        None,
+        pattern=r"^(rediss?|valkeys?)://.+",
+        description="Redis or Valkey, for one rate limit over all gateways; by default each "
+        "gateway counts in its memory.",
+    )
+    rate_limit_visitors: int = Field(
+        200_000, ge=1_000, description="Visitors whose rate a gateway counts one by one."
+    )
+    turnstile_site_key: str | None = Field(
+        None, description="The Turnstile site key of forms that name none."
+    )
+    turnstile_secret: SecretStr | None = Field(
+        None, description="The Turnstile secret of forms that name none."
+    )
+    turnstile_verify_url: str = Field(
+        "https://challenges.cloudflare.com/turnstile/v0/siteverify",
+        pattern=r"^https?://.+",
+        description="Where Turnstile tokens are verified.",
+    )
+    default_plan: str = Field("selfhost", description="The plan of a new account.")
+    plans_file: Path | None = Field(
+        None, description="A TOML file of plans, instead of the built-in ones."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Encrypts what must be recoverable, such as Turnstile secrets; at least 16 "
+        "characters. `formflow up` makes one.",
+    )
+    staging_dir: Path | None = Field(
+        None,
+        description="Where a gateway stages files while they arrive; by default `staging` in the "
+        "data directory.",
+    )
     problem_base: str = Field(
         "https://formflow.cc/problems", description="The prefix of every problem's `type`."
     )
@@ -83,6 +123,7 @@ class Settings(BaseModel):
     max_name_bytes: int = Field(256, ge=1, description="Bytes of a field's name.")
     max_value_bytes: int = Field(65_536, ge=1, description="Bytes of a field's value.")
     max_body_bytes: int = Field(1_048_576, ge=1, description="Bytes of text in a post's body.")
+    max_files: int = Field(10, ge=0, le=100, description="Files a post may have.")
     max_json_depth: int = Field(32, ge=1, le=256, description="Nesting of a JSON body.")
     drain_seconds: float = Field(
         3.0,

@@ -9,7 +9,6 @@ from sqlalchemy import insert
 
 from backend.access import RIGHTS, Principal
 from backend.accounts.store import insert_account
-from backend.forms.service import NewForm
 from backend.forms.store import FormRow
 from backend.management import Services
 from backend.tables import submissions
@@ -26,17 +25,17 @@ class Account:
     headers: dict[str, str]
 
 
-async def add_account(services: Services) -> Account:
+async def add_account(services: Services, plan: str = "selfhost") -> Account:
     now_ms = services.clock.now_ms()
     principal = Principal(new_id("acc", now_ms), None, RIGHTS)
     async with services.database.write() as connection:
-        await insert_account(connection, principal.account_id, "Test", now_ms)
+        await insert_account(connection, principal.account_id, "Test", plan, now_ms)
     _, text = await services.keys.create(principal, "test", KeyKind.MANAGEMENT)
     return Account(principal, text, {"Authorization": f"Bearer {text}"})
 
 
 async def add_form(services: Services, account: Account, **members: Any) -> FormRow:
-    return await services.forms.create(account.principal, NewForm(**{"name": "Contact"} | members))
+    return await services.forms.create(account.principal, {"name": "Contact"} | members)
 
 
 async def add_submission(services: Services, form: FormRow, **members: Any) -> str:
@@ -51,6 +50,8 @@ async def add_submission(services: Services, form: FormRow, **members: Any) -> s
         "status": "received",
         "payload": payload if isinstance(payload, str) else orjson.dumps(payload).decode(),
         "meta": '{"ip":"192.0.2.1"}',
+        "trace": "[]",
+        "charged": 1,
         "key_id": None,
     } | members
     async with services.database.write() as connection:

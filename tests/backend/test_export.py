@@ -113,6 +113,8 @@ async def test_an_export_holds_one_page_in_memory(services: Services, account: A
             "status": "received",
             "payload": '{"text":"' + "x" * 2_000 + '"}',
             "meta": "{}",
+            "trace": "[]",
+            "charged": 1,
         }
         for number in range(10_000)
     ]

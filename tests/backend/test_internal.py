@@ -9,7 +9,6 @@ import pytest_asyncio
 from starlette.applications import Starlette
 
 from backend.api import finish_app
-from backend.forms.service import NewForm
 from backend.internal.routes import internal_routes
 from backend.management import Services
 from contracts import internal
@@ -180,8 +179,8 @@ async def test_the_feed_tells_every_change_since(
 ) -> None:
     start = await peer.changes()
     assert start.is_reset
-    form = await services.forms.create(account.principal, NewForm(name="News"))
-    gone = await services.forms.create(account.principal, NewForm(name="Gone"))
+    form = await services.forms.create(account.principal, {"name": "News"})
+    gone = await services.forms.create(account.principal, {"name": "Gone"})
     await services.forms.delete(account.principal, gone.id)
     key, text = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
     await services.keys.revoke(account.principal, key.id)
@@ -202,7 +201,7 @@ async def test_the_feed_answers_as_soon_as_something_changes(
     waiting = asyncio.create_task(peer.changes(start.epoch, start.revision, wait=5))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    await services.forms.create(account.principal, NewForm(name="News"))
+    await services.forms.create(account.principal, {"name": "News"})
     async with asyncio.timeout(1):
         assert "news" in (await waiting).forms
 

@@ -1,17 +1,20 @@
 import asyncio
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.problems import Problem, Rejected
 from gateway.bodies import Body, BodyLimits, ClientDisconnected, read_body
+from gateway.staging import Staging
 
 URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data; boundary=B"
 JSON = b"application/json"
 UTF_8_BOM = b"\xef\xbb\xbf"
 LIMITS = BodyLimits()
+NO_STAGING = Staging(Path("/nowhere"))
 
 
 def read(
@@ -38,6 +41,7 @@ def read(
             content_length=length,
             content_encoding=encoding,
             limits=limits,
+            staging=NO_STAGING,
         )
     )
 
@@ -137,21 +141,27 @@ def test_the_identity_encoding_is_none(encoding: bytes) -> None:
     assert read(b"a=1", URLENCODED, encoding=encoding).fields == {"a": "1"}
 
 
-@pytest.mark.parametrize("content_type", [URLENCODED, MULTIPART, JSON])
-def test_a_length_over_the_limit_is_refused_before_anything_is_read(content_type: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content_type", "limit"),
+    [(URLENCODED, 1_048_576), (JSON, 1_048_576), (MULTIPART, 9_437_184)],
+)
+def test_a_length_over_the_limit_is_refused_before_anything_is_read(
+    content_type: bytes, limit: int
+) -> None:
     async def receive() -> MutableMapping[str, Any]:
         pytest.fail("read")
 
     reading = read_body(
         receive,
         content_type=content_type,
-        content_length=1_048_577,
+        content_length=limit + 1,
         content_encoding=None,
         limits=LIMITS,
+        staging=NO_STAGING,
     )
     with pytest.raises(Rejected) as caught:
         asyncio.run(reading)
-    assert caught.value.detail == "The body is larger than 1048576 bytes."
+    assert caught.value.detail == f"The body is larger than {limit} bytes."
 
 
 def test_bytes_are_counted_as_they_arrive() -> None:
@@ -175,6 +185,7 @@ def test_a_client_that_goes_away_has_nobody_to_answer(content_type: bytes) -> No
         content_length=None,
         content_encoding=None,
         limits=LIMITS,
+        staging=NO_STAGING,
     )
     with pytest.raises(ClientDisconnected):
         asyncio.run(reading)
@@ -406,9 +417,21 @@ def test_multipart_that_is_refused(body: bytes) -> None:
         pytest.param(part(b'name="f"; filename="\x82\xa0"'), id="not utf-8"),
     ],
 )
-def test_a_file_is_refused_as_soon_as_it_is_seen(file: bytes) -> None:
-    rejected = refusal(b"", MULTIPART, chunks=[file, b"x" * 99, b"never read"])
-    assert rejected.problem is Problem.UPLOADS_NOT_ALLOWED
+def test_a_part_with_a_file_name_or_an_unnamed_one_with_bytes_is_a_file(file: bytes) -> None:
+    body = read(multipart(part(b"name=a"), file), MULTIPART)
+    assert body.fields == {"a": "v"}
+    [upload] = body.files
+    assert upload.is_oversize
+
+
+def test_the_text_of_a_multipart_body_is_limited_whatever_its_files_may_have() -> None:
+    limits = BodyLimits(body_bytes=200)
+    file = part(b"name=f;filename=x", b"x" * 1000)
+    assert read(multipart(part(b"name=a"), file), MULTIPART, limits=limits).fields == {"a": "v"}
+    body = multipart(part(b"name=a", b"v" * 200), file)
+    assert refusal(body, MULTIPART, limits=limits).problem is Problem.BODY_TOO_LARGE
+    chunks = [bytes([byte]) for byte in body]
+    assert refusal(b"", MULTIPART, chunks=chunks, limits=limits).problem is Problem.BODY_TOO_LARGE
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,25 @@ def form_config(**members: Any) -> FormConfig:
         "honeypot_field": "_gotcha",
         "redirect_url": None,
         "redirect_hosts": (),
+        "is_test": False,
+        "allowed_origins": (),
+        "rate_limit_per_minute": 1_000,
+        "idempotency_strict": False,
+        "turnstile": None,
+        "file_bytes": 1_000_000,
     }
     return FormConfig(**(defaults | members))
 
 
 def key_grant(**members: Any) -> KeyGrant:
     """A grant for the account of ``form_config``."""
-    defaults: dict[str, Any] = {"key_id": "0" * 12, "account_id": "acc_1", "revision": 1}
+    defaults: dict[str, Any] = {
+        "key_id": "0" * 12,
+        "account_id": "acc_1",
+        "revision": 1,
+        "rate_limit_per_minute": 1_200,
+        "burst": 50,
+    }
     return KeyGrant(**(defaults | members))
 
 
@@ -40,5 +52,6 @@ def submission(**members: Any) -> Submission:
         "status": "received",
         "payload": '{"email":"ada@example.com"}',
         "meta": '{"ip":"192.0.2.1"}',
+        "trace": "[]",
     }
     return Submission(**(defaults | members))

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from contracts import internal
-from contracts.forms import FormConfig, KeyGrant
-from contracts.submissions import ItemResult, ItemStatus, Submission
+from contracts.forms import FormConfig, KeyGrant, QuotaState
+from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
 
 TOKEN = "an-internal-token-for-tests"
 
@@ -28,6 +28,9 @@ class MiniBackend:
     keys: dict[str, KeyGrant] = field(default_factory=dict)
     epoch: str = "epoch-1"
     revision: int = 1
+    quota: int | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    questions: list[internal.IdempotencyQuestion] = field(default_factory=list)
 
     is_down: bool = False
     status: int | None = None
@@ -43,6 +46,7 @@ class MiniBackend:
     public: list[Request] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _stored: dict[str, int] = field(default_factory=dict)
+    _bound: dict[tuple[str, str], Submission] = field(default_factory=dict)
     _changes: list[tuple[int, str, FormConfig | None]] = field(default_factory=list)
     _ended: list[tuple[int, str]] = field(default_factory=list)
 
@@ -88,6 +92,8 @@ class MiniBackend:
         routes = [
             Route(internal.SUBMISSIONS, self._commit, methods=["POST"]),
             Route(internal.LOOKUP, self._look_up, methods=["POST"]),
+            Route(internal.IDEMPOTENCY, self._find_receipt, methods=["POST"]),
+            Route(internal.FILES + "/{key:path}", self._put_file, methods=["PUT"]),
             Route(internal.VERIFY_KEY, self._verify_key, methods=["POST"]),
             Route(internal.CHANGES, self._feed, methods=["GET"]),
             Route("/v1/{path:path}", self._public, methods=["GET", "POST"]),
@@ -98,8 +104,9 @@ class MiniBackend:
         batch = internal.decode_batch(await request.body())
         if self.commit_gate is not None:
             await self.commit_gate.wait()
-        self.batches.append([item for item in batch if item.id not in self._stored])
         results = [self._result(item) for item in batch]
+        stored = {result.id for result in results if result.status is ItemStatus.STORED}
+        self.batches.append([item for item in batch if item.id in stored])
         if self.drops_answers:
             self.drops_answers -= 1
             raise httpx.ReadError("connection reset")
@@ -110,8 +117,34 @@ class MiniBackend:
             return ItemResult(ItemStatus.REJECTED, item.id, item.received_at, self.refuse_with)
         if item.id in self._stored:
             return ItemResult(ItemStatus.REPLAYED, item.id, self._stored[item.id])
+        if item.idempotency_key is not None:
+            first = self._bound.setdefault((item.form_id, item.idempotency_key), item)
+            if first is not item:
+                is_mismatch = first.fingerprint != item.fingerprint
+                return ItemResult(
+                    ItemStatus.REPLAYED, first.id, first.received_at, is_mismatch=is_mismatch
+                )
+        if self.quota is not None and len(self._stored) >= self.quota:
+            state = QuotaState(self.quota, self.quota, item.received_at + 86_400_000)
+            return ItemResult(
+                ItemStatus.REJECTED, item.id, item.received_at, "quota-exceeded", quota=state
+            )
         self._stored[item.id] = item.received_at
         return ItemResult(ItemStatus.STORED, item.id, item.received_at)
+
+    async def _find_receipt(self, request: Request) -> Response:
+        question = internal.decode_idempotency_question(await request.body())
+        self.questions.append(question)
+        first = self._bound.get((question.form_id, question.key))
+        if first is None:
+            return Response(internal.encode_receipt(None))
+        is_mismatch = first.fingerprint != question.fingerprint
+        receipt = Receipt(first.id, first.form_id, first.received_at, True, is_mismatch)
+        return Response(internal.encode_receipt(receipt))
+
+    async def _put_file(self, request: Request) -> Response:
+        self.files[request.path_params["key"]] = await request.body()
+        return Response(b"{}")
 
     async def _look_up(self, request: Request) -> Response:
         slugs = internal.decode_slugs(await request.body())

@@ -1,4 +1,4 @@
-"""Accounts, users, forms, submissions, API keys and the configuration revision."""
+"""Accounts, forms, submissions with their files, keys, usage and the configuration revision."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,11 +14,23 @@ def upgrade() -> None:
     _create_accounts()
     _create_forms()
     _create_submissions()
+    _create_files()
+    _create_usage_months()
     _create_api_keys()
 
 
 def downgrade() -> None:
-    for table in ("api_keys", "submissions", "forms", "users", "accounts", "config_state"):
+    for table in (
+        "api_keys",
+        "usage_months",
+        "files",
+        "idempotency_keys",
+        "submissions",
+        "forms",
+        "users",
+        "accounts",
+        "config_state",
+    ):
         op.drop_table(table)
 
 
@@ -37,6 +49,7 @@ def _create_accounts() -> None:
         "accounts",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("plan", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_accounts"),
     )
@@ -65,6 +78,15 @@ def _create_forms() -> None:
         sa.Column("honeypot_field", sa.Text(), nullable=False),
         sa.Column("redirect_url", sa.Text()),
         sa.Column("redirect_hosts", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("allowed_origins", sa.Text(), nullable=False),
+        sa.Column("rate_limit_per_minute", sa.Integer(), nullable=False),
+        sa.Column("idempotency_strict", sa.Boolean(), nullable=False),
+        sa.Column("turnstile_enabled", sa.Boolean(), nullable=False),
+        sa.Column("turnstile_site_key", sa.Text()),
+        sa.Column("turnstile_secret", sa.Text()),
+        sa.Column("turnstile_skip_with_key", sa.Boolean(), nullable=False),
+        sa.Column("turnstile_on_outage", sa.Text(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
@@ -86,11 +108,59 @@ def _create_submissions() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("meta", sa.Text(), nullable=False),
+        sa.Column("trace", sa.Text(), nullable=False),
+        sa.Column("charged", sa.Integer(), nullable=False),
         sa.Column("key_id", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="pk_submissions"),
         sa.ForeignKeyConstraint(["form_id"], ["forms.id"], name="fk_submissions_form_id"),
     )
     op.create_index("ix_submissions_form_id_id", "submissions", ["form_id", "id"])
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("form_id", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("submission_id", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("form_id", "key", name="pk_idempotency_keys"),
+        sa.ForeignKeyConstraint(["form_id"], ["forms.id"], name="fk_idempotency_keys_form_id"),
+    )
+    op.create_index("ix_idempotency_keys_expires_at", "idempotency_keys", ["expires_at"])
+
+
+def _create_files() -> None:
+    op.create_table(
+        "files",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("submission_id", sa.Text(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("field", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("object_key", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_files"),
+        sa.ForeignKeyConstraint(
+            ["submission_id"], ["submissions.id"], name="fk_files_submission_id"
+        ),
+        sa.UniqueConstraint("object_key", name="uq_files_object_key"),
+    )
+    op.create_index("ix_files_submission_id", "files", ["submission_id"])
+
+
+def _create_usage_months() -> None:
+    op.create_table(
+        "usage_months",
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("month", sa.Text(), nullable=False),
+        sa.Column("submissions", sa.BigInteger(), nullable=False),
+        sa.Column("reached_80_at", sa.BigInteger()),
+        sa.Column("reached_100_at", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("account_id", "month", name="pk_usage_months"),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_usage_months_account_id"),
+    )
 
 
 def _create_api_keys() -> None:

@@ -1,0 +1,1 @@
+"""Plans: data, not code."""
