@@ -15,7 +15,7 @@ up: $(VENV)/.run
 
 install: $(VENV)/.dev
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(VENV)/.clients
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(VENV)/.dev
@@ -45,6 +45,11 @@ $(VENV)/.python:
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/.python
 	$(PIP) --require-hashes --no-deps -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The JavaScript clients of the tests; without npm those tests skip.
+$(VENV)/.clients: tests/clients/package-lock.json | $(VENV)/.python
+	! command -v npm >/dev/null || npm ci --prefix tests/clients --no-audit --no-fund --silent
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run

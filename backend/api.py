@@ -52,6 +52,7 @@ class Operation:
     """One endpoint. ``right`` is the scope a caller needs; None, said explicitly, makes it public.
 
     ``problems`` lists what the handler refuses beyond what follows from the other members.
+    ``admits`` may let a request in that needs no right, because of its signature, or refuse it.
     """
 
     method: str
@@ -65,6 +66,7 @@ class Operation:
     status: int = 200
     media_type: str = "application/json"
     problems: tuple[Problem, ...] = ()
+    admits: Callable[[Services, Request], bool] | None = None
 
 
 def routes_of(operations: Iterable[Operation], services: Services) -> list[Route]:
@@ -110,7 +112,8 @@ class _Endpoint:
 
 async def _perform(operation: Operation, services: Services, request: Request) -> Response:
     principal = NOBODY
-    if operation.right is not None:
+    is_admitted = operation.admits is not None and operation.admits(services, request)
+    if operation.right is not None and not is_admitted:
         principal = await services.access.authenticate(request)
         principal.require(operation.right)
     query = _parse_query(operation.query, request) if operation.query else None

@@ -1,5 +1,6 @@
 """Puts the backend together: services, routes, start and stop."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from backend.internal.routes import internal_routes
 from backend.management import management_routes
 from backend.schema import HEAD, current_revision, migrate
 from backend.services import create_services
+from backend.sweeper import Sweeper
 from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.settings import Settings, SettingsError
 from contracts.runtime.telemetry import get_logger
@@ -35,6 +37,8 @@ class Backend:
         self._database = Database(settings.sqlalchemy_url())
         self._settings = settings
         self._services = create_services(settings, clock, self._database, operator_token)
+        self._sweeper = Sweeper(self._database, self._services.files, clock)
+        self._is_sweeping = operator_token is None
         self._is_draining = False
         routes = [
             Route("/livez", _livez),
@@ -64,9 +68,22 @@ class Backend:
         """
         try:
             await self._prepare()
-            yield
+            async with self._sweeping():
+                yield
         finally:
             await self._database.close()
+
+    @asynccontextmanager
+    async def _sweeping(self) -> AsyncIterator[None]:
+        if not self._is_sweeping:
+            yield
+            return
+        sweeping = asyncio.create_task(self._sweeper.run())
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await asyncio.wait([sweeping])
 
     async def _prepare(self) -> None:
         if self._database.is_sqlite:

@@ -3,15 +3,20 @@
 One schema and one set of queries serve both. On SQLite all writes go through one connection, each
 an immediate transaction, and reads have connections of their own, so that no reader ever waits for
 a writer. A commit returns after its fsync.
+
+``transact`` is for the intake, where every hop between event loop and driver counts: the whole
+transaction is one synchronous function, which on SQLite runs in a thread of its own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import event, make_url
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -21,6 +26,8 @@ from contracts.runtime.telemetry import get_logger
 
 Connection = AsyncConnection
 """A transaction's connection, for modules that pass it on and hold no SQL."""
+
+Result = TypeVar("Result")
 
 _log = get_logger("backend")
 _AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
@@ -54,6 +61,27 @@ class Database:
         else:
             self._writer = self._reader = create_async_engine(url, pool_size=_POSTGRES_POOL)
         self._write_turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "sqlite-writer") if self.is_sqlite else None
+        self._sync_writer = _sync_sqlite_engine(url) if self.is_sqlite else None
+
+    async def transact(self, work: Callable[[SyncConnection], Result]) -> Result:
+        """The result of ``work``, in a transaction that commits, durably, when it returns.
+
+        Raises what ``work`` raises, and then nothing of it is stored.
+        """
+        with _translated():
+            if self._thread is None or self._sync_writer is None:
+                async with self._writer.begin() as connection:
+                    return await connection.run_sync(work)
+            loop = asyncio.get_running_loop()
+            async with self._write_turn:
+                return await loop.run_in_executor(self._thread, self._transact, work)
+
+    def _transact(self, work: Callable[[SyncConnection], Result]) -> Result:
+        if self._sync_writer is None:
+            raise RuntimeError("only SQLite has a synchronous writer")
+        with self._sync_writer.begin() as connection:
+            return work(connection)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -78,6 +106,12 @@ class Database:
         """Closes every connection; nothing may be used afterwards."""
         await self._writer.dispose()
         await self._reader.dispose()
+        if self._thread is not None and self._sync_writer is not None:
+            # In the thread, which ends what it is doing first.
+            await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._sync_writer.dispose
+            )
+            self._thread.shutdown()
 
 
 @contextmanager
@@ -96,8 +130,18 @@ def _translated() -> Iterator[None]:
 
 def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
+    _prepare_sqlite(engine.sync_engine, begin)
+    return engine
 
-    @event.listens_for(engine.sync_engine, "connect")
+
+def _sync_sqlite_engine(url: str) -> Engine:
+    engine = create_engine(url.replace("+aiosqlite", "+pysqlite", 1), pool_size=1, max_overflow=0)
+    _prepare_sqlite(engine, "BEGIN IMMEDIATE")
+    return engine
+
+
+def _prepare_sqlite(engine: Engine, begin: str) -> None:
+    @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         # The driver's own transaction control would begin deferred and late.
         connection.isolation_level = None
@@ -106,11 +150,9 @@ def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
             cursor.execute(pragma)
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def start(connection: Any) -> None:
         connection.exec_driver_sql(begin)
-
-    return engine
 
 
 def _create_directory_of(url: str) -> None:

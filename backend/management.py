@@ -12,6 +12,7 @@ from backend.forms.routes import operations as form_operations
 from backend.keys.routes import operations as key_operations
 from backend.openapi import document
 from backend.services import Services, create_services
+from backend.submissions.files import operations as file_operations
 from backend.submissions.routes import operations as submission_operations
 from contracts import VERSION
 
@@ -41,6 +42,7 @@ async def get_openapi_yaml(_: Call) -> Response:
 OPERATIONS: tuple[Operation, ...] = (
     *form_operations,
     *submission_operations,
+    *file_operations,
     *key_operations,
     Operation(
         method="GET",

@@ -15,7 +15,7 @@ from contracts import VERSION
 from contracts.problems import Problem
 
 _REF = "#/components/schemas/{model}"
-_ID_PREFIXES = {"form_id": "frm", "submission_id": "sub", "key_id": "key"}
+_ID_PREFIXES = {"form_id": "frm", "submission_id": "sub", "file_id": "fil", "key_id": "key"}
 _PROBLEM_SCHEMA = {
     "title": "Problem",
     "description": "A refusal (RFC 9457). Some carry further members.",

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -44,3 +44,10 @@ Moment = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A point in time that a client names; ``parse_moment`` reads it."""
+
+
+def without_defaults(schema: dict[str, Any]) -> None:
+    """Makes the schema of a PATCH say nothing of defaults: they only mark what was not named, and a
+    client must not take them for values."""
+    for member in schema["properties"].values():
+        member.pop("default", None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from backend.access import Access
 from backend.changes import ChangeFeed
 from backend.db import Database
+from backend.files import FileStore, create_file_store
 from backend.forms.config import FormConfigs
 from backend.forms.service import FormService
 from backend.forms.turnstile import TurnstileRules
@@ -13,6 +14,7 @@ from backend.keys.service import KeyService
 from backend.keys.verifier import HASH_COST, SecretHasher, Verifier
 from backend.plans.catalogue import Plans, load_plans
 from backend.sealing import Sealer
+from backend.submissions.links import FileLinks
 from backend.submissions.service import SubmissionService
 from contracts.runtime.clock import Clock
 from contracts.runtime.settings import Settings
@@ -34,6 +36,8 @@ class Services:
     form_configs: FormConfigs
     forms: FormService
     submissions: SubmissionService
+    files: FileStore
+    links: FileLinks
     keys: KeyService
 
 
@@ -51,6 +55,7 @@ def create_services(
     verifier = Verifier(database, clock, hasher)
     plans = load_plans(settings)
     sealer = Sealer(settings)
+    files = create_file_store(settings)
     return Services(
         settings=settings,
         clock=clock,
@@ -65,6 +70,8 @@ def create_services(
         forms=FormService(
             database, feed, clock, TurnstileRules(sealer, settings.turnstile_secret is not None)
         ),
-        submissions=SubmissionService(database),
+        submissions=SubmissionService(database, files),
+        files=files,
+        links=FileLinks(settings, clock),
         keys=KeyService(database, feed, clock, hasher, verifier),
     )

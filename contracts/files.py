@@ -14,6 +14,8 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 # Controls, lone surrogates, and the separators that end a line or paragraph.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _EDGES = re.compile(r"^[\s.]+|\s+$")
+_ID = "[0-9a-hjkmnp-tv-z]{26}"
+_OBJECT_KEY = re.compile(rf"frm_{_ID}/[0-9]{{4}}/[0-9]{{2}}/sub_{_ID}/[0-9]{{1,3}}-[^/]+")
 
 
 def safe_name(filename: str) -> str:
@@ -34,6 +36,11 @@ def object_key(
     in UTC, and ``index`` counts the files of the submission from 0."""
     month = datetime.fromtimestamp(received_at_ms // 1000, UTC)
     return f"{form_id}/{month:%Y/%m}/{submission_id}/{index}-{safe_name(filename)}"
+
+
+def is_object_key(text: str) -> bool:
+    """Whether ``text`` has the shape of an object key: a store may hold what is not ours."""
+    return _OBJECT_KEY.fullmatch(text) is not None
 
 
 def _cleaned(text: str) -> str:

@@ -142,9 +142,7 @@ def decode_idempotency_question(body: bytes) -> IdempotencyQuestion:
     """The body of an early idempotency look-up. Raises UndecodableMessage."""
     with _decoding("an idempotency look-up"):
         document = orjson.loads(body)
-        return IdempotencyQuestion(
-            document["form_id"], document["key"], document["fingerprint"]
-        )
+        return IdempotencyQuestion(document["form_id"], document["key"], document["fingerprint"])
 
 
 def encode_receipt(receipt: Receipt | None) -> bytes:

@@ -3,6 +3,7 @@
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from contracts.runtime.settings import Settings, SettingsError, load_settings
 from contracts.runtime.telemetry import configure_logging
 from formflow import forms, keys
 from formflow.client import CommandError
+from formflow.options import print_json
 from formflow.supervisor import ChildFailed
 
 _ONE_LINE_ERRORS = (
@@ -106,6 +108,33 @@ def migrate(config: Config = None, data: Data = None) -> None:
 
     run(partial(run_migrate, load_settings(config, data_dir=data)))
     typer.echo("The schema is up to date.")
+
+
+@app.command()
+def doctor(
+    config: Config = None,
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check configuration, database, storage and what else is needed."""
+    from formflow.doctor import Finding, examine
+
+    settings = load_settings(config, data_dir=data)
+    configure_logging("doctor", settings.log_format, "critical")
+    findings: list[Finding] = []
+
+    async def collect() -> None:
+        findings.extend([finding async for finding in examine(settings)])
+
+    run(collect)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    for finding in [] if as_json else findings:
+        typer.echo(f"{'ok ' if finding.is_good else 'BAD'}  {finding.check}: {finding.detail}")
+        if not finding.is_good:
+            typer.echo(f"     {finding.advice}")
+    if not all(finding.is_good for finding in findings):
+        raise typer.Exit(1)
 
 
 def _serve(

@@ -26,7 +26,7 @@ from formflow.supervisor import Child, Supervisor
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _TOKEN_FILE = "internal-token"  # noqa: S105 -- a file's name
-_SECRET_KEY_FILE = "secret-key"
+_SECRET_KEY_FILE = "secret-key"  # noqa: S105 -- a file's name
 _LOOPBACK = "127.0.0.1"
 
 

@@ -32,6 +32,7 @@ _PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-headers", _ALLOWED.encode()),
     (b"access-control-max-age", b"86400"),
 )
+THANKS_PATH = "/thanks"
 _JSON: Header = (b"content-type", b"application/json")
 _PROBLEM: Header = (b"content-type", b"application/problem+json")
 _HTML: tuple[Header, ...] = (
@@ -48,8 +49,6 @@ SHOWS_TEXT_BACK = frozenset(
         Problem.UNAVAILABLE,
     }
 )
-# A refused body longer than this is not read to its end: the connection is closed instead.
-_UNREAD_BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Answer:
 
 _REPLAYED: tuple[Header, ...] = ((b"idempotency-replayed", b"true"),)
 PREFLIGHT = Answer(204, _PREFLIGHT, b"")
-_THANK_YOU = Answer(200, _HTML, thank_you_page())
+THANK_YOU = Answer(200, _HTML, thank_you_page())
 
 
 def receipt_answer(post: Post, receipt: Receipt, next_url: str | None) -> Answer:
@@ -72,6 +71,8 @@ def receipt_answer(post: Post, receipt: Receipt, next_url: str | None) -> Answer
     if receipt.is_mismatch:
         replayed += ((b"idempotency-mismatch", b"true"),)
     if post.is_from_program:
+        if next_url is None and post.is_from_formspree_client:
+            next_url = post.origin + THANKS_PATH
         document = {
             "id": receipt.submission_id,
             "form_id": receipt.form_id,
@@ -82,14 +83,14 @@ def receipt_answer(post: Post, receipt: Receipt, next_url: str | None) -> Answer
         return Answer(200, (_JSON, *replayed), orjson.dumps(document))
     if next_url is not None:
         return Answer(303, ((b"location", next_url.encode("ascii")), *replayed), b"")
-    return Answer(200, _HTML + replayed, _THANK_YOU.body)
+    return Answer(200, _HTML + replayed, THANK_YOU.body)
 
 
 def refusal_answer(post: Post, rejected: Rejected, problem_base: str) -> Answer:
     """The answer to a refusal."""
     problem = rejected.problem
     headers = _encoded(rejected.headers)
-    if post.body is None and (post.content_length or 0) > _UNREAD_BYTES_MAX:
+    if post.body is None and post.has_long_body:
         headers += ((b"connection", b"close"),)
     if post.is_from_program:
         document = problem_document(rejected, problem_base)

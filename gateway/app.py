@@ -16,6 +16,7 @@ from contracts.addresses import ClientAddress
 from contracts.problems import Problem, Rejected, problem_document
 from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.settings import Settings
+from gateway.answers import THANK_YOU, THANKS_PATH
 from gateway.bodies import BodyLimits
 from gateway.challenge import Challenge
 from gateway.feed import Feed
@@ -58,7 +59,9 @@ class Gateway:
         quota = QuotaCache(clock)
         self._feed = Feed(self._upstream, [self._forms, self._keys, quota])
         self._forwarder = Forwarder(self._upstream, quota)
-        self._limiter = create_rate_limiter(settings.rate_limit_url, clock)
+        self._limiter = create_rate_limiter(
+            settings.rate_limit_url, clock, settings.rate_limit_visitors
+        )
         self._challenge = Challenge(settings.turnstile_verify_url, clock=clock)
         self._staging = Staging(settings.staging_dir or settings.data_dir / "staging")
         self._is_draining = False
@@ -113,6 +116,7 @@ class Gateway:
         routes: list[Route | Mount] = [
             Route("/livez", _livez),
             Route("/readyz", self._readyz),
+            Route(THANKS_PATH, _thanks),
         ]
         if self._settings.gateway_passthrough:
             routes.append(Mount("/", app=self._passthrough))
@@ -143,6 +147,11 @@ class Gateway:
 
 async def _livez(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _thanks(request: Request) -> Response:
+    headers = {name.decode(): value.decode() for name, value in THANK_YOU.headers}
+    return Response(THANK_YOU.body, headers=headers)
 
 
 def _nothing_here(error: Exception) -> Rejected:

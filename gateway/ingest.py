@@ -45,8 +45,6 @@ from gateway.uploads import Staging, Upload, check_uploads, store_files
 from gateway.upstream import Upstream
 
 PREFIX = "/v1/f/"
-# A refused browser's body is still read, to show its text back, if it is no longer than this.
-_TEXT_BACK_BYTES_MAX = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,14 +262,12 @@ class Ingest:
     async def _keep_text(self, post: Post, receive: Receive, refusal: Rejected) -> None:
         """Reads the body of a browser that was refused before it, so that its text is not lost."""
         is_early = post.body is None and refusal.problem in SHOWS_TEXT_BACK
-        length = post.content_length
-        is_short = length is not None and length <= _TEXT_BACK_BYTES_MAX
-        if is_early and is_short and not post.is_from_program:
+        if is_early and not post.has_long_body and not post.is_from_program:
             with suppress(Rejected):
                 post.body = await read_body(
                     receive,
                     content_type=post.headers.get(b"content-type"),
-                    content_length=length,
+                    content_length=post.content_length,
                     content_encoding=post.headers.get(b"content-encoding"),
                     limits=self._parts.limits,
                     staging=self._parts.staging,

@@ -10,6 +10,7 @@ from gateway.fields import Body
 from gateway.ratelimit import Decision
 from gateway.trace import Trace
 
+_SHORT_BYTES = 65_536
 _USER_AGENT_MAX = 512
 _REFERRER_MAX = 2_048
 _HEADERS = frozenset(
@@ -19,9 +20,12 @@ _HEADERS = frozenset(
         b"content-encoding",
         b"content-length",
         b"content-type",
+        b"formspree-client",
+        b"host",
         b"idempotency-key",
         b"origin",
         b"referer",
+        b"transfer-encoding",
         b"user-agent",
         b"x-requested-with",
     }
@@ -40,6 +44,7 @@ class Post:
     method: str
     request_id: str
     received_at: int
+    scheme: str
     client: str
     headers: Mapping[bytes, bytes]
     trace: Trace
@@ -54,6 +59,12 @@ class Post:
         return int(text) if text is not None and text.isdigit() else None
 
     @property
+    def has_long_body(self) -> bool:
+        """Whether the body is long, or may be: then a refusal does not wait for its end."""
+        length = self.content_length
+        return b"transfer-encoding" in self.headers if length is None else length > _SHORT_BYTES
+
+    @property
     def meta(self) -> dict[str, Any]:
         """What is stored beside the payload."""
         meta: dict[str, Any] = {"ip": self.client}
@@ -64,6 +75,17 @@ class Post:
         if self.body is not None and self.body.charset_guessed:
             meta["charset_guessed"] = True
         return meta
+
+    @property
+    def origin(self) -> str:
+        """Where this gateway is, as the client addressed it."""
+        return f"{self.scheme}://{self.headers.get(b'host', b'').decode('latin-1')}"
+
+    @property
+    def is_from_formspree_client(self) -> bool:
+        """Whether Formspree's client library sent it, which takes an answer for a success only if
+        ``next`` is a string (https://github.com/formspree/formspree-js)."""
+        return b"formspree-client" in self.headers
 
     @property
     def is_from_program(self) -> bool:
@@ -99,6 +121,7 @@ class PostReader:
             method=scope["method"],
             request_id=request_id,
             received_at=self._clock.now_ms(),
+            scheme=scope["scheme"],
             client=self._client_address.of(peer[0] if peer else "", headers),
             headers=headers,
             trace=Trace(self._clock),

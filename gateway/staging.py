@@ -182,9 +182,7 @@ class StagedContent:
         is_first = self._path is None
         path = self._path = self._path or self._staging.new_path()
         self._staging.check_disk(path, len(data))
-        # Only the first piece may create the file: a discarded one must not come back.
-        with open(path, "xb" if is_first else "r+b", opener=_open_private) as file:
-            file.seek(0, os.SEEK_END)
+        with open(path, "xb" if is_first else "ab", opener=_open_private) as file:
             file.write(data)
         if self._is_discarded:
             path.unlink(missing_ok=True)
@@ -257,7 +255,8 @@ def _make_locked(directory: Path) -> tuple[Path, int]:
 def _remove_unlocked(entry: Path) -> None:
     try:
         descriptor = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except NotADirectoryError:
+    except OSError:
+        # No directory, or gone already.
         return
     try:
         with suppress(BlockingIOError):

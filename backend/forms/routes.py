@@ -1,7 +1,5 @@
 """HTTP of forms."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api import Body, Call, Operation
@@ -20,7 +18,7 @@ from backend.forms.schemas import (
 )
 from backend.forms.store import FormRow
 from backend.paging import Page, PageQuery, cut
-from backend.schemas import Label, Time
+from backend.schemas import Label, Time, without_defaults
 from contracts.forms import FormStatus, TurnstileOnOutage
 from contracts.problems import Problem
 from contracts.runtime.clock import iso
@@ -54,16 +52,10 @@ class CreateForm(Body):
     turnstile_on_outage: OnOutage = "refuse"
 
 
-def _without_defaults(schema: dict[str, Any]) -> None:
-    # The defaults only mark what was not named; a client must not take them for values.
-    for member in schema["properties"].values():
-        member.pop("default", None)
-
-
 class ChangeForm(Body):
     """The members to change; those not named stay. A null clears a member that may be null."""
 
-    model_config = ConfigDict(json_schema_extra=_without_defaults)
+    model_config = ConfigDict(json_schema_extra=without_defaults)
 
     name: Label = ""
     status: Status = "live"

@@ -7,7 +7,7 @@ posts through any number of gateways exactly one binds it.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, tuple_
+from sqlalchemy import Connection, delete, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.tables import idempotency_keys
@@ -29,13 +29,11 @@ class Bound:
     received_at: int
 
 
-async def find(
-    connection: AsyncConnection, keys: Collection[FormKey], now_ms: int
-) -> dict[FormKey, Bound]:
+def find(connection: Connection, keys: Collection[FormKey], now_ms: int) -> dict[FormKey, Bound]:
     """What these keys are bound to at this time."""
     if not keys:
         return {}
-    rows = await connection.execute(
+    rows = connection.execute(
         select(idempotency_keys).where(
             _form_key.in_(list(keys)), idempotency_keys.c.expires_at > now_ms
         )
@@ -46,9 +44,7 @@ async def find(
     }
 
 
-async def bind(
-    connection: AsyncConnection, submissions: Collection[Submission], now_ms: int
-) -> None:
+def bind(connection: Connection, submissions: Collection[Submission], now_ms: int) -> None:
     """Binds the keys of these submissions, which carry one and have just been stored.
 
     Raises:
@@ -57,7 +53,7 @@ async def bind(
     keyed = {(item.form_id, item.idempotency_key or ""): item for item in submissions}
     if not keyed:
         return
-    await connection.execute(
+    connection.execute(
         delete(idempotency_keys).where(
             _form_key.in_(list(keyed)), idempotency_keys.c.expires_at <= now_ms
         )
@@ -73,4 +69,15 @@ async def bind(
         }
         for (form_id, key), item in keyed.items()
     ]
-    await connection.execute(insert(idempotency_keys), rows)
+    connection.execute(insert(idempotency_keys), rows)
+
+
+async def delete_expired(connection: AsyncConnection, now_ms: int, *, limit: int) -> int:
+    """Deletes keys that have expired, ``limit`` at most; how many it were."""
+    expired = (
+        select(idempotency_keys.c.form_id, idempotency_keys.c.key)
+        .where(idempotency_keys.c.expires_at < now_ms)
+        .limit(limit)
+    )
+    deleted = await connection.execute(delete(idempotency_keys).where(_form_key.in_(expired)))
+    return deleted.rowcount

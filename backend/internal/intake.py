@@ -8,11 +8,11 @@ its own result: one bad item does not spoil the batch.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import Connection, Select, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.db import Database
 from backend.internal import idempotency
@@ -50,6 +50,7 @@ _valid_keys = (
 _known_ids = select(submissions.c.id, submissions.c.received_at).where(
     submissions.c.id.in_(bindparam("ids", expanding=True))
 )
+_insert = insert(submissions)
 
 
 class Intake:
@@ -68,44 +69,40 @@ class Intake:
         """
         attempt = 1
         while True:
+            # Ids are hardly ever sent twice: only a collision is worth looking for known ones.
+            commit = partial(self._commit, batch, looks_for_known=attempt > 1)
             try:
-                async with self._database.write() as connection:
-                    return await self._commit(connection, batch)
+                return await self._database.transact(commit)
             except IntegrityError:
-                # Another backend stored one of these ids, or bound one of these keys, between this
-                # transaction's look and its insert. The next look sees it.
+                # This batch, or another backend, has stored one of these ids or bound one of
+                # these keys before. The next look sees it.
                 if attempt == _ATTEMPTS:
                     raise
                 attempt += 1
 
-    async def _commit(
-        self, connection: AsyncConnection, batch: Sequence[Submission]
+    def _commit(
+        self, batch: Sequence[Submission], connection: Connection, *, looks_for_known: bool
     ) -> list[ItemResult]:
         now_ms = self._clock.now_ms()
-        found = await connection.execute(
-            _live_forms, {"ids": list({item.form_id for item in batch})}
-        )
-        live = {row.id: row for row in found}
+        live = _live(connection, batch)
         key_ids = {item.key_id for item in batch if item.key_id is not None}
         keyed = {key for item in batch if (key := _form_key(item)) is not None}
-        ledger = Ledger(now_ms)
-        await ledger.open(
-            connection,
-            {
-                row.account_id: self._plans.get(row.plan).submissions_per_month
-                for row in live.values()
-            },
-        )
+        limits = {
+            form.account_id: self._plans.get(form.plan).submissions_per_month
+            for form in live.values()
+        }
+        ledger = Ledger(connection, limits, now_ms)
+        ids = {item.id for item in batch} if looks_for_known else set()
         judge = _Judge(
             forms=live,
-            keys=await _pairs(connection, _valid_keys, key_ids) if key_ids else {},
-            known=await _pairs(connection, _known_ids, {item.id for item in batch}),
-            bound=await idempotency.find(connection, keyed, now_ms),
+            keys=_pairs(connection, _valid_keys, key_ids),
+            known=_pairs(connection, _known_ids, ids),
+            bound=idempotency.find(connection, keyed, now_ms),
             ledger=ledger,
         )
         results = [judge.decide(item) for item in batch]
-        await _store(connection, judge.accepted, now_ms)
-        await ledger.close(connection)
+        _store(connection, judge.accepted, now_ms)
+        ledger.close()
         return results
 
 
@@ -171,18 +168,21 @@ class _Judge:
         return ItemResult(ItemStatus.STORED, item.id, item.received_at)
 
 
-async def _store(
-    connection: AsyncConnection, accepted: Sequence[tuple[Submission, int]], now_ms: int
-) -> None:
+def _live(connection: Connection, batch: Sequence[Submission]) -> dict[str, Any]:
+    found = connection.execute(_live_forms, {"ids": list({item.form_id for item in batch})})
+    return {row.id: row for row in found}
+
+
+def _store(connection: Connection, accepted: Sequence[tuple[Submission, int]], now_ms: int) -> None:
     if not accepted:
         return
-    await connection.execute(insert(submissions), [_row(*pair) for pair in accepted])
-    await idempotency.bind(
+    connection.execute(_insert, [_row(*pair) for pair in accepted])
+    idempotency.bind(
         connection, [item for item, _ in accepted if item.idempotency_key is not None], now_ms
     )
     stored_files = [row for item, _ in accepted for row in _file_rows(item)]
     if stored_files:
-        await connection.execute(insert(files), stored_files)
+        connection.execute(insert(files), stored_files)
 
 
 def _row(item: Submission, charged: int) -> dict[str, Any]:
@@ -233,8 +233,7 @@ def _rejected(item: Submission, problem: Problem) -> ItemResult:
     return ItemResult(ItemStatus.REJECTED, item.id, item.received_at, problem.slug)
 
 
-async def _pairs(
-    connection: AsyncConnection, statement: Select[str, Any], ids: set[str]
-) -> dict[str, Any]:
-    rows = await connection.execute(statement, {"ids": list(ids)})
-    return {first: second for first, second in rows}
+def _pairs(connection: Connection, statement: Select[str, Any], ids: set[str]) -> dict[str, Any]:
+    if not ids:
+        return {}
+    return {first: second for first, second in connection.execute(statement, {"ids": list(ids)})}

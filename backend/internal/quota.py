@@ -1,6 +1,6 @@
 """The monthly quota, inside the commit: the authority on who may still store."""
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
 from backend.usage import store
 from backend.usage.months import end_of_month, month_of
@@ -10,40 +10,43 @@ _NOTICES = (80, 100)
 
 
 class Ledger:
-    """The counts of one batch's accounts, held for its transaction: concurrent commits wait."""
+    """The counts of one batch's accounts. Concurrent commits of a limited account wait for each
+    other, so that what one takes the next finds taken."""
 
-    def __init__(self, now_ms: int) -> None:
+    def __init__(self, connection: Connection, limits: dict[str, int | None], now_ms: int) -> None:
+        """``limits`` holds the quota of each account; None is unlimited."""
+        self._connection = connection
+        self._limits = limits
         self._now_ms = now_ms
         self._month = month_of(now_ms)
-        self._start: dict[str, int] = {}
-        self._used: dict[str, int] = {}
-        self._limits: dict[str, int | None] = {}
-
-    async def open(self, connection: AsyncConnection, limits: dict[str, int | None]) -> None:
-        """Holds the months of these accounts; a limit of None is unlimited."""
-        # In one order everywhere, so that two batches cannot wait for each other.
-        for account_id in sorted(limits):
-            self._start[account_id] = await store.hold_month(connection, account_id, self._month)
-        self._used = dict(self._start)
-        self._limits = limits
+        self._taken = dict.fromkeys(limits, 0)
+        # In one order everywhere, so that two batches cannot wait for each other. An account
+        # without a limit is not held before the end: nothing depends on its count.
+        self._start = {
+            account_id: store.add_to_month(connection, account_id, self._month, 0)
+            for account_id in sorted(limits)
+            if limits[account_id] is not None
+        }
 
     def charge(self, account_id: str) -> QuotaState | None:
         """Takes one unit, or returns the state of the quota that is used up."""
-        limit, used = self._limits[account_id], self._used[account_id]
-        if limit is not None and used >= limit:
-            return QuotaState(limit, used, end_of_month(self._now_ms))
-        self._used[account_id] = used + 1
+        limit = self._limits[account_id]
+        if limit is not None:
+            used = self._start[account_id] + self._taken[account_id]
+            if used >= limit:
+                return QuotaState(limit, used, end_of_month(self._now_ms))
+        self._taken[account_id] += 1
         return None
 
-    async def close(self, connection: AsyncConnection) -> None:
+    def close(self) -> None:
         """Writes what was taken."""
-        for account_id, used in self._used.items():
-            start = self._start[account_id]
-            if used == start:
+        for account_id in sorted(self._taken):
+            taken, limit = self._taken[account_id], self._limits[account_id]
+            if not taken:
                 continue
-            await store.set_month(connection, account_id, self._month, used)
-            reached = _reached(start, used, self._limits[account_id])
-            await store.mark_reached(connection, account_id, self._month, reached, self._now_ms)
+            used = store.add_to_month(self._connection, account_id, self._month, taken)
+            for percent in _reached(used - taken, used, limit):
+                store.mark_reached(self._connection, account_id, self._month, percent, self._now_ms)
 
 
 def _reached(start: int, used: int, limit: int | None) -> list[int]:

@@ -12,6 +12,7 @@ from backend.accounts.service import bootstrap
 from backend.accounts.store import plan_of
 from backend.changes import read_state
 from backend.internal import idempotency, store
+from backend.internal.files import put_file
 from backend.keys.verifier import VerifiedKey
 from backend.services import Services
 from contracts import internal
@@ -49,6 +50,7 @@ def internal_routes(services: Services, token: str) -> list[Route]:
         Route(internal.LOOKUP, guarded(_look_up), methods=["POST"]),
         Route(internal.VERIFY_KEY, guarded(_verify_key), methods=["POST"]),
         Route(internal.IDEMPOTENCY, guarded(_find_receipt), methods=["POST"]),
+        Route(f"{internal.FILES}/{{key:path}}", guarded(put_file), methods=["PUT"]),
         Route(internal.CHANGES, guarded(_changes), methods=["GET"]),
         Route(internal.BOOTSTRAP, guarded(_bootstrap), methods=["POST"]),
     ]
@@ -86,16 +88,14 @@ async def _verify_key(services: Services, request: Request) -> bytes:
 async def _grant(services: Services, key: VerifiedKey) -> KeyGrant:
     async with services.database.read() as connection:
         plan = services.plans.get(await plan_of(connection, key.account_id))
-    return KeyGrant(
-        key.key_id, key.account_id, key.revision, plan.requests_per_minute, _BURST
-    )
+    return KeyGrant(key.key_id, key.account_id, key.revision, plan.requests_per_minute, _BURST)
 
 
 async def _find_receipt(services: Services, request: Request) -> bytes:
     question = internal.decode_idempotency_question(await request.body())
     async with services.database.read() as connection:
-        bound = await idempotency.find(
-            connection, {(question.form_id, question.key)}, services.clock.now_ms()
+        bound = await connection.run_sync(
+            idempotency.find, {(question.form_id, question.key)}, services.clock.now_ms()
         )
     first = bound.get((question.form_id, question.key))
     if first is None:

@@ -31,9 +31,7 @@ async def forms_changed(
 ) -> dict[str, FormConfig | None] | None:
     """Each form changed after ``since``, None for a deleted one; None if there are too many."""
     rows = (
-        await connection.execute(
-            _forms.where(forms.c.revision > since).limit(CHANGES_MAX + 1)
-        )
+        await connection.execute(_forms.where(forms.c.revision > since).limit(CHANGES_MAX + 1))
     ).all()
     if len(rows) > CHANGES_MAX:
         return None

@@ -1,14 +1,18 @@
 """HTTP of submissions."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
-from backend.api import Call, Operation
+from backend.api import Body, Call, Operation
 from backend.paging import Page, PageQuery, cut
-from backend.schemas import Moment, Time, parse_moment
+from backend.schemas import Moment, Time, parse_moment, without_defaults
+from backend.submissions.file_store import FileRow
+from backend.submissions.files import File
+from backend.submissions.links import FileLinks
 from backend.submissions.store import Filter, SubmissionRow
 from contracts.runtime.clock import iso
 from contracts.submissions import SubmissionStatus
@@ -17,7 +21,7 @@ from contracts.submissions import SubmissionStatus
 class SubmissionQuery(PageQuery):
     """Which submissions of a form to list."""
 
-    status: Literal["received", "spam", "all"] = "received"
+    status: Literal["received", "spam", "held", "all"] = "received"
     since: Moment | None = Field(None, description="Received at this time or later.")
     until: Moment | None = Field(None, description="Received before this time.")
 
@@ -30,6 +34,30 @@ class SubmissionQuery(PageQuery):
         )
 
 
+class TraceRow(BaseModel):
+    """One check of a post, in the order in which they ran."""
+
+    check: str = Field(examples=["rate limit"])
+    verdict: str = Field(examples=["admitted"])
+    microseconds: int = Field(description="Since the check before.")
+
+
+class DecisionTrace(BaseModel):
+    """How the post came to be accepted."""
+
+    checks: list[TraceRow]
+    charged: int = Field(description="Units of the monthly quota that it cost.")
+
+
+class ChangeSubmission(Body):
+    """What to change: where the submission is filed. Filing one that is held as received releases
+    it."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
+
+    status: Literal["received", "spam", "held"] = "received"
+
+
 class Submission(BaseModel):
     """An accepted post."""
 
@@ -40,15 +68,17 @@ class Submission(BaseModel):
         description="The visitor's fields: each a string, or a list of strings if repeated.",
         examples=[{"email": "ada@example.com", "topic": ["sales", "press"]}],
     )
+    files: list[File] = Field(description="In the order of the form.")
     meta: dict[str, Any] = Field(
         description="What is known of the post: `ip`, `user_agent`, `referrer`; `key_id` if an "
         "API key posted it."
     )
+    trace: DecisionTrace
     received_at: Time
 
     @classmethod
-    def of(cls, row: SubmissionRow) -> "Submission":
-        """The answer for a row."""
+    def of(cls, row: SubmissionRow, files: Sequence[FileRow], links: FileLinks) -> "Submission":
+        """The answer for a row and those of its files."""
         meta = orjson.loads(row.meta)
         if row.key_id is not None:
             meta["key_id"] = row.key_id
@@ -57,9 +87,18 @@ class Submission(BaseModel):
             form_id=row.form_id,
             status=SubmissionStatus(row.status),
             payload=orjson.loads(row.payload),
+            files=[File.of(file, links) for file in files],
             meta=meta,
+            trace=DecisionTrace(checks=_trace_rows(row.trace), charged=row.charged),
             received_at=iso(row.received_at),
         )
+
+
+def _trace_rows(text: str) -> list[TraceRow]:
+    return [
+        TraceRow(check=check, verdict=verdict, microseconds=microseconds)
+        for check, verdict, microseconds in orjson.loads(text)
+    ]
 
 
 class SubmissionList(Page[Submission]):
@@ -72,12 +111,25 @@ async def list_submissions(call: Call) -> SubmissionList:
     form = await call.services.forms.get(call.principal, call.path["form_id"])
     rows = await call.services.submissions.list(form.id, query.filter(), before, query.limit + 1)
     page, next_cursor = cut(rows, query.limit)
-    return SubmissionList(data=[Submission.of(row) for row in page], next_cursor=next_cursor)
+    return SubmissionList(data=await _with_files(call, page), next_cursor=next_cursor)
 
 
 async def get_submission(call: Call) -> Submission:
-    id = call.path["submission_id"]
-    return Submission.of(await call.services.submissions.get(call.principal, id))
+    row = await call.services.submissions.get(call.principal, call.path["submission_id"])
+    [submission] = await _with_files(call, [row])
+    return submission
+
+
+async def change_submission(call: Call) -> Submission:
+    if "status" in call.body.model_fields_set:
+        id, status = call.path["submission_id"], SubmissionStatus(call.body.status)
+        await call.services.submissions.file_as(call.principal, id, status)
+    return await get_submission(call)
+
+
+async def _with_files(call: Call, rows: Sequence[SubmissionRow]) -> list[Submission]:
+    files = await call.services.submissions.files_of([row.id for row in rows])
+    return [Submission.of(row, files.get(row.id, ()), call.services.links) for row in rows]
 
 
 async def delete_submission(call: Call) -> None:
@@ -121,6 +173,15 @@ operations = (
         handler=get_submission,
         summary="Read a submission",
         right="submissions:read",
+        answer=Submission,
+    ),
+    Operation(
+        method="PATCH",
+        path="/v1/submissions/{submission_id}",
+        handler=change_submission,
+        summary="File a submission as received, spam or held",
+        right="submissions:write",
+        body=ChangeSubmission,
         answer=Submission,
     ),
     Operation(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.tables import api_keys, forms, submissions
@@ -17,13 +17,15 @@ _columns = (
     submissions.c.status,
     submissions.c.payload,
     submissions.c.meta,
+    submissions.c.trace,
+    submissions.c.charged,
     _key,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionRow:
-    """A submission as it is stored: ``payload`` and ``meta`` are JSON text."""
+    """A submission as it is stored: ``payload``, ``meta`` and ``trace`` are JSON text."""
 
     id: str
     form_id: str
@@ -31,6 +33,8 @@ class SubmissionRow:
     status: str
     payload: str
     meta: str
+    trace: str
+    charged: int
     key_id: str | None
 
 
@@ -97,6 +101,17 @@ async def find_submission(
     )
     row = (await connection.execute(statement)).first()
     return SubmissionRow(**row._mapping) if row else None
+
+
+async def set_status(connection: AsyncConnection, account_id: str, id: str, status: str) -> bool:
+    """Files a submission otherwise; whether there was one."""
+    statement = (
+        update(submissions)
+        .where(submissions.c.id == id, submissions.c.form_id.in_(_forms_of(account_id)))
+        .values(status=status)
+        .returning(submissions.c.id)
+    )
+    return (await connection.execute(statement)).first() is not None
 
 
 async def delete_submission(connection: AsyncConnection, account_id: str, id: str) -> bool:

@@ -149,19 +149,23 @@ class StrictProtocol(HttpToolsProtocol):
     def _piece_end(self, data: bytes, start: int) -> int:
         """Where to cut so that a piece holds the end of one head or body, or of a few tiny ones."""
         size = len(data)
-        if self._phase == BODY:
-            if self._length is not None:
-                return min(size, start + self._length - self._body_bytes)
-            found = data.find(_HEAD_END, start + _CHUNKED_PIECE)
-            size = min(size, start + _CHUNKED_PIECE_MAX)
-        else:
-            found = data.find(_HEAD_END, start)
-            if self._phase == HEAD and self._head_tail:
-                tail = self._head_tail
-                across = (tail + data[start : start + 3]).find(_HEAD_END)
-                found = found if across < 0 else start + across - len(tail)
-            size = min(size, start + self.limits.header_bytes - self._head_bytes + 1)
-        return size if found < 0 else min(size, found + len(_HEAD_END))
+        if self._phase != BODY:
+            end = self._head_end(data, start)
+            return min(end, start + self.limits.header_bytes - self._head_bytes + 1)
+        if self._length is not None:
+            return min(size, start + self._length - self._body_bytes)
+        found = data.find(_HEAD_END, start + _CHUNKED_PIECE)
+        end = size if found < 0 else found + len(_HEAD_END)
+        return min(end, start + _CHUNKED_PIECE_MAX)
+
+    def _head_end(self, data: bytes, start: int) -> int:
+        tail = self._head_tail
+        if tail and self._phase == HEAD:
+            across = (tail + data[start : start + 3]).find(_HEAD_END)
+            if across >= 0:
+                return start + across + len(_HEAD_END) - len(tail)
+        found = data.find(_HEAD_END, start)
+        return len(data) if found < 0 else found + len(_HEAD_END)
 
     def _parse(self, piece: bytes) -> int:
         """Feeds the parser; returns how many bytes it took."""

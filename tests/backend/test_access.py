@@ -7,6 +7,7 @@ from contracts.ids import new_id
 from contracts.keys import KeyKind, mint_key
 from tests.backend.builders import Account, add_account, add_form, add_submission, create_key
 from tests.backend.conftest import OPERATOR_TOKEN
+from tests.backend.file_builders import add_file_row
 
 pytestmark = pytest.mark.asyncio
 
@@ -85,7 +86,12 @@ async def test_anothers_object_looks_like_none_at_all(
     form = await add_form(services, other)
     submission = await add_submission(services, form)
     key, _ = await services.keys.create(other.principal, "theirs", KeyKind.SUBMISSION)
-    foreign = {"form_id": form.id, "submission_id": submission, "key_id": key.id}
+    foreign = {
+        "form_id": form.id,
+        "submission_id": submission,
+        "file_id": await add_file_row(services, submission),
+        "key_id": key.id,
+    }
     absent = {name: new_id(id.split("_")[0], 1) for name, id in foreign.items()}
     malformed = dict.fromkeys(foreign, "x%00")
     headers = {"X-Request-Id": "same"}

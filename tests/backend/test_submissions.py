@@ -24,7 +24,9 @@ async def test_a_submission_is_read_as_it_was_stored(
         "form_id": form.id,
         "status": "received",
         "payload": payload,
+        "files": [],
         "meta": {"ip": "192.0.2.1"},
+        "trace": {"checks": [], "charged": 1},
         "received_at": "2026-05-28T20:26:41.000Z",
     }
 
@@ -87,7 +89,7 @@ async def test_pages_follow_each_other_without_gap_or_repeat(
 @pytest.mark.parametrize(
     "query",
     [
-        "status=held",
+        "status=queued",
         "since=yesterday",
         "since=2026-05-28",
         "since=2026-05-28T20:26:42",
@@ -114,3 +116,29 @@ async def test_a_deleted_submission_is_gone(
     assert (await client.delete(f"/v1/submissions/{id}")).status_code == 204
     assert (await client.delete(f"/v1/submissions/{id}")).status_code == 404
     assert await ids(client, form.id) == [kept]
+
+
+async def test_a_held_submission_is_listed_apart_until_it_is_released(
+    client: httpx.AsyncClient, services: Services, account: Account
+) -> None:
+    form = await add_form(services, account)
+    id = await add_submission(services, form, status="held")
+    path = f"/v1/forms/{form.id}/submissions"
+    assert (await client.get(path)).json()["data"] == []
+    assert len((await client.get(path, params={"status": "held"})).json()["data"]) == 1
+    released = await client.patch(f"/v1/submissions/{id}", json={"status": "received"})
+    assert released.json()["status"] == "received"
+    assert (await client.patch(f"/v1/submissions/{id}", json={})).json() == released.json()
+    assert len((await client.get(path)).json()["data"]) == 1
+
+
+async def test_the_decision_trace_is_read_as_it_was_written(
+    client: httpx.AsyncClient, services: Services, account: Account
+) -> None:
+    form = await add_form(services, account)
+    id = await add_submission(services, form, trace='[["form","live",3],["key","valid",1]]')
+    trace = (await client.get(f"/v1/submissions/{id}")).json()["trace"]
+    assert trace["checks"] == [
+        {"check": "form", "verdict": "live", "microseconds": 3},
+        {"check": "key", "verdict": "valid", "microseconds": 1},
+    ]

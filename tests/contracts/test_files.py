@@ -1,6 +1,7 @@
 import pytest
 
-from contracts.files import NAME_BYTES_MAX, object_key, safe_name
+from contracts.files import NAME_BYTES_MAX, is_object_key, object_key, safe_name
+from contracts.ids import new_id
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,10 @@ def test_an_object_key_names_form_month_submission_and_place() -> None:
         object_key("frm_1", "sub_1", 1_767_225_599_999, 3, "../a.txt")
         == "frm_1/2025/12/sub_1/3-a.txt"
     )
+
+
+def test_an_object_key_is_known_by_its_shape() -> None:
+    key = object_key(new_id("frm", 1), new_id("sub", 1), 1, 99, "a b.txt")
+    assert is_object_key(key)
+    for other in ("", "backup.tar", f"{key}/x", f"/{key}", f"x/{key}", key.replace("sub_", "")):
+        assert not is_object_key(other)

@@ -70,6 +70,10 @@ def staged(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file()]
 
 
+def entries(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
 @pytest.fixture
 def staging(tmp_path: Path) -> Staging:
     return Staging(tmp_path / "staging")
@@ -251,7 +255,7 @@ async def test_a_start_removes_what_a_dead_gateway_left_and_a_living_one_keeps_i
     assert not left.parent.exists()
     assert len(await content(kept)) == kept.size
     living.close()
-    assert list(tmp_path.iterdir()) == []
+    assert entries(tmp_path) == []
 
 
 @pytest.mark.asyncio

@@ -19,6 +19,7 @@ from contracts.runtime.serving import DrainingServer, listen, run, serve
 
 WAIT_SECONDS = 10.0
 BIG = 16 * 1024 * 1024
+_BIG_BODY = bytes(BIG)
 
 
 class App:
@@ -51,7 +52,7 @@ class App:
             return
         if path == "/wait":
             await self._wait()
-        await _answer(send, 200, bytes(BIG) if path == "/big" else b"%s %d" % (path.encode(), size))
+        await _answer(send, 200, _BIG_BODY if path == "/big" else b"%s %d" % (path.encode(), size))
 
     async def _wait(self) -> None:
         while not self.go.is_set():
@@ -101,7 +102,11 @@ class Running:
     @property
     def connections(self) -> list[HardenedProtocol]:
         """The connections that uvicorn knows."""
-        return [c for c in tuple(self.server.server_state.connections) if isinstance(c, HardenedProtocol)]
+        return [
+            c
+            for c in tuple(self.server.server_state.connections)
+            if isinstance(c, HardenedProtocol)
+        ]
 
 
 @contextlib.contextmanager

@@ -56,6 +56,15 @@ def read_until(client: socket.socket, ending: bytes) -> bytes:
     return answer
 
 
+def read_what_came(client: socket.socket) -> bytes:
+    """What the server sends until it closes or resets the connection."""
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := client.recv(65_536):
+            answer += data
+    return answer
+
+
 def statuses(answers: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
 
@@ -91,7 +100,21 @@ class Endless(threading.Thread):
         return statuses(self.answer)
 
 
-# Ordinary service.
+class Reader(threading.Thread):
+    """Reads a socket to its end beside the test."""
+
+    def __init__(self, client: socket.socket) -> None:
+        super().__init__()
+        self._client, self._answer = client, b""
+        self.start()
+
+    def run(self) -> None:
+        self._answer = read_what_came(self._client)
+
+    def result(self) -> bytes:
+        self.join(WAIT_SECONDS)
+        assert not self.is_alive()
+        return self._answer
 
 
 def test_a_connection_is_kept_for_more_requests(server: Running) -> None:
@@ -164,7 +187,13 @@ def send_what_fits(client: socket.socket, data: bytes) -> int:
     return sent
 
 
-# Slow clients.
+def send_until_cut(client: socket.socket, piece: bytes) -> None:
+    """Sends a piece again and again; fails if the server takes 8 MB of it."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        for _ in range(8_000_000 // len(piece)):
+            client.sendall(piece)
+            time.sleep(0.001)
+        pytest.fail("the server goes on reading")
 
 
 def test_a_silent_new_connection_is_closed_without_a_word() -> None:
@@ -223,7 +252,7 @@ def test_a_body_that_stops_is_cut() -> None:
 
 def test_a_body_above_the_rate_is_not_cut() -> None:
     size = 100
-    with running(body_grace_seconds=0.1, body_bytes_per_second=50.0) as server:
+    with running(body_grace_seconds=0.1, body_bytes_per_second=10.0) as server:
         with server.connect() as client:
             client.sendall(post(b"/", size))
             for _ in range(size):
@@ -256,20 +285,14 @@ def test_a_client_that_does_not_read_is_cut() -> None:
         client.sendall(get("/big"))
         until(lambda: server.app.seen == ["/big"])
         until(lambda: not server.connections)
-        with pytest.raises(ConnectionResetError):
-            raise_if_short(read_to_end(client))
-
-
-def raise_if_short(answer: bytes) -> None:
-    if len(answer) < BIG:
-        raise ConnectionResetError
+        assert len(read_what_came(client)) < BIG
 
 
 def test_a_client_that_reads_slowly_is_not_cut() -> None:
-    with running(write_seconds=0.3) as server, server.connect() as client:
+    with running(write_seconds=1.0) as server, server.connect() as client:
         client.sendall(get("/big", b"Connection: close\r\n"))
         received = 0
-        while data := client.recv(BIG // 40):
+        while data := client.recv(BIG // 100):
             received += len(data)
             time.sleep(0.02)
         assert received > BIG
@@ -277,23 +300,19 @@ def test_a_client_that_reads_slowly_is_not_cut() -> None:
 
 def test_slow_clients_of_five_kinds_are_cut_beside_an_honest_one() -> None:
     """Figure F12, small: headers, body, silence, chunks, and not reading, 60 of each."""
-    openings = (b"GET / HTTP/1.1\r\nX:", post(b"/", 1000) + b"x", b"", CHUNKED + b"1\r\n", get("/big"))
+    dripping = (b"GET / HTTP/1.1\r\nX:", post(b"/", 1000) + b"x", CHUNKED + b"1\r\n")
     with (
         running(header_seconds=1.0, body_grace_seconds=1.0, write_seconds=1.0) as server,
         contextlib.ExitStack() as clients,
+        server.connect() as honest,
     ):
-        for number in range(300):
-            client = clients.enter_context(server.connect())
-            client.sendall(openings[number % 5])
-        with server.connect() as honest:
-            while len(server.connections) > 1:
-                started = time.monotonic()
-                honest.sendall(GET)
-                read_until(honest, b"/ 0")
-                assert time.monotonic() - started < 1.0
-
-
-# Bounds.
+        for opening in (*dripping, b"", get("/big")) * 60:
+            clients.enter_context(server.connect()).sendall(opening)
+        while len(server.connections) > 1:
+            started = time.monotonic()
+            honest.sendall(GET)
+            read_until(honest, b"/ 0")
+            assert time.monotonic() - started < 1.0
 
 
 @pytest.mark.parametrize("count", [99, 100])
@@ -321,9 +340,11 @@ def test_the_bytes_of_a_head_are_bounded(
     ids=["value", "name", "target", "behind chunks"],
 )
 def test_an_endless_head_is_cut(server: Running, first: bytes) -> None:
-    client = Endless(server, first, b"x" * 4096, pause=0)
-    assert client.result()[-1:] == [431]
-    assert client.sent < 1_000_000
+    with server.connect() as client:
+        answer = Reader(client)
+        client.sendall(first)
+        send_until_cut(client, b"x" * 4096)
+        assert statuses(answer.result())[-1] == 431
 
 
 def test_a_head_whose_last_byte_comes_with_the_body_is_not_too_long(server: Running) -> None:
@@ -356,7 +377,7 @@ def test_no_reading_ahead_of_a_client_that_does_not_read() -> None:
         assert connection.flow.read_paused
         assert len(connection._rest) <= 262_144
         assert sent < 16_000_000
-        assert len(server.app.seen) == 1
+        assert len(server.app.seen) <= 2
 
 
 def test_a_bad_request_waits_for_the_answers_before_it() -> None:
@@ -372,7 +393,8 @@ def test_a_bad_request_waits_for_the_answers_before_it() -> None:
 
 def test_a_bad_body_of_a_waiting_request_costs_only_that_request() -> None:
     with running() as server, server.connect() as client:
-        client.sendall(get("/wait") + CHUNKED + b"0x1\r\n")
+        first = CHUNKED.replace(b"/", b"/wait", 1) + b"1\r\na\r\n0\r\n\r\n"
+        client.sendall(first + CHUNKED + b"0x1\r\n")
         until(lambda: server.app.seen == ["/wait"])
         server.app.go.set()
         assert statuses(read_to_end(client)) == [200, 400]
@@ -394,9 +416,6 @@ def test_both_requests_of_a_lost_connection_are_told() -> None:
         assert "/2" not in server.app.seen or active.response_complete
 
 
-# Answers before the body is read.
-
-
 def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
     size = 5 * 1024 * 1024
     with running() as server, server.connect() as client:
@@ -415,25 +434,6 @@ def test_an_early_answer_reaches_a_client_that_has_sent_what_may_linger(server: 
             client.sendall(bytes(10_000))
             time.sleep(0.002)
         assert statuses(read_to_end(client)) == [413]
-
-
-class Reader(threading.Thread):
-    """Reads a socket to its end beside the test."""
-
-    def __init__(self, client: socket.socket) -> None:
-        super().__init__()
-        self._client, self._answer = client, b""
-        self.start()
-
-    def run(self) -> None:
-        with contextlib.suppress(ConnectionResetError):
-            while data := self._client.recv(65_536):
-                self._answer += data
-
-    def result(self) -> bytes:
-        self.join(WAIT_SECONDS)
-        assert not self.is_alive()
-        return self._answer
 
 
 def test_lingering_ends() -> None:
@@ -457,14 +457,12 @@ def test_an_early_answer_may_keep_the_connection() -> None:
 
 
 def test_an_early_answer_does_not_keep_a_connection_whose_body_never_ends() -> None:
-    with running(unread_bytes=100_000) as server:
-        head = CHUNKED.replace(b"/ ", b"/early-keep ", 1)
-        client = Endless(server, head, b"1000\r\n" + bytes(0x1000) + b"\r\n", pause=0.001)
-        client.result()
-        assert client.sent < 8_000_000
-
-
-# Ceilings.
+    chunk = b"1000\r\n" + bytes(0x1000) + b"\r\n"
+    with running(unread_bytes=100_000) as server, server.connect() as client:
+        answer = Reader(client)
+        client.sendall(CHUNKED.replace(b"/ ", b"/early-keep ", 1))
+        send_until_cut(client, chunk)
+        assert statuses(answer.result()) == [413]
 
 
 def test_connections_are_bounded_in_all() -> None:
@@ -531,9 +529,6 @@ def test_the_ceiling_is_bounded_by_the_descriptors() -> None:
 )
 def test_whom_an_address_counts_for(host: str, key: bytes | None) -> None:
     assert address_key(host) == key
-
-
-# The whole process.
 
 
 def test_running_out_of_descriptors_does_not_stop_the_accepting() -> None:

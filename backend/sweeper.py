@@ -1,0 +1,70 @@
+"""Removes what nothing refers to any more: files without a submission, keys that have expired."""
+
+import asyncio
+
+from backend.db import Database
+from backend.file_port import FileStore
+from backend.internal.idempotency import delete_expired
+from backend.submissions.file_store import known_keys
+from contracts.files import is_object_key
+from contracts.runtime.clock import Clock
+from contracts.runtime.telemetry import get_logger
+
+# A file is stored before its submission: for so long, one without a row is not yet an orphan.
+ORPHAN_MS = 3600 * 1000
+FIRST_SECONDS = 60.0
+INTERVAL_SECONDS = 600.0
+_KEYS_AT_ONCE = 1_000
+_log = get_logger("backend")
+
+
+class Sweeper:
+    """``run`` sweeps from time to time, for as long as it is not cancelled."""
+
+    def __init__(self, database: Database, files: FileStore, clock: Clock) -> None:
+        self._database = database
+        self._files = files
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Sweeps every ten minutes; what goes wrong is logged and tried again."""
+        await asyncio.sleep(FIRST_SECONDS)
+        while True:
+            try:
+                await self.sweep()
+            except Exception as error:
+                _log.error("sweep failed", error=str(error))
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def sweep(self) -> None:
+        """Sweeps once. Raises Rejected(UNAVAILABLE)."""
+        await self.sweep_keys()
+        await self.sweep_files()
+
+    async def sweep_files(self) -> int:
+        """Removes the files that have been without a submission for an hour; how many it were.
+
+        Only what has the shape of our keys counts: the directory or bucket may hold other things.
+        """
+        removed = 0
+        async for batch in self._files.keys_before(self._clock.now_ms() - ORPHAN_MS):
+            keys = [key for key in batch if is_object_key(key)]
+            async with self._database.read() as connection:
+                known = await known_keys(connection, keys)
+            orphans = [key for key in keys if key not in known]
+            await self._files.delete(orphans)
+            removed += len(orphans)
+        if removed:
+            _log.info("orphaned files removed", count=removed)
+        return removed
+
+    async def sweep_keys(self) -> int:
+        """Removes expired idempotency keys, some per transaction; how many it were."""
+        removed = 0
+        while True:
+            async with self._database.write() as connection:
+                now_ms = self._clock.now_ms()
+                count = await delete_expired(connection, now_ms, limit=_KEYS_AT_ONCE)
+            removed += count
+            if count < _KEYS_AT_ONCE:
+                return removed

@@ -1,0 +1,158 @@
+"""``formflow doctor``: looks at all that a process depends on; says what is wrong and what to do."""
+
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from backend.db import Database
+from backend.files import create_file_store
+from backend.plans.catalogue import load_plans
+from backend.schema import HEAD, current_revision
+from contracts.problems import Rejected
+from contracts.runtime.settings import Settings, SettingsError
+from contracts.turnstile import is_dummy_secret
+
+_FREE_BYTES_MIN = 256 * 1024 * 1024
+_CLOCK_SECONDS_MAX = 2.0
+_TIMEOUT_SECONDS = 5.0
+_PROBE_KEY = "doctor/probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check; ``advice`` says what to do about one that is not good."""
+
+    check: str
+    is_good: bool
+    detail: str
+    advice: str = ""
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Every check in turn."""
+    yield _check_data_dir(settings)
+    yield _check_secrets(settings)
+    yield _check_turnstile(settings)
+    for check, work in _CHECKS.items():
+        yield await _guarded(check, work, settings)
+
+
+def _check_data_dir(settings: Settings) -> Finding:
+    path = settings.data_dir
+    if not path.is_dir():
+        return Finding("data directory", True, f"{path} does not exist yet")
+    free = shutil.disk_usage(path).free
+    return Finding(
+        "data directory",
+        free >= _FREE_BYTES_MIN,
+        f"{path} has {free // 1_000_000} MB free",
+        "Make room: posts are refused when the disk is full.",
+    )
+
+
+def _check_secrets(settings: Settings) -> Finding:
+    missing = [
+        name
+        for name, secret, file in (
+            ("FORMFLOW_INTERNAL_TOKEN", settings.internal_token, "internal-token"),
+            ("FORMFLOW_SECRET_KEY", settings.secret_key, "secret-key"),
+        )
+        if secret is None and not (settings.data_dir / file).exists()
+    ]
+    return Finding(
+        "secrets",
+        not missing,
+        f"{', '.join(missing)} not set" if missing else "set",
+        "Set them, the same for every process; formflow up makes them by itself.",
+    )
+
+
+def _check_turnstile(settings: Settings) -> Finding:
+    secret = settings.turnstile_secret
+    is_dummy = secret is not None and is_dummy_secret(secret.get_secret_value())
+    state = "one of Cloudflare's test secrets" if is_dummy else "set" if secret else "not set"
+    return Finding(
+        "Turnstile secret",
+        not is_dummy,
+        state,
+        "FORMFLOW_TURNSTILE_SECRET protects nothing: use the secret of your own widget.",
+    )
+
+
+async def _check_plans(settings: Settings) -> str:
+    return f"a new account has the plan {load_plans(settings).default}"
+
+
+async def _check_database(settings: Settings) -> str:
+    database = Database(settings.sqlalchemy_url())
+    try:
+        revision = await current_revision(database)
+    finally:
+        await database.close()
+    if revision != HEAD:
+        raise SettingsError(f"the schema is at {revision or 'none'}, not {HEAD}: formflow migrate")
+    return f"schema {revision}"
+
+
+async def _check_files(settings: Settings) -> str:
+    async def content() -> AsyncIterator[bytes]:
+        yield b"probe"
+
+    store = create_file_store(settings)
+    await store.put(_PROBE_KEY, content())
+    await store.delete([_PROBE_KEY])
+    return "a file was written and deleted"
+
+
+async def _check_redis(settings: Settings) -> str:
+    if settings.rate_limit_url is None:
+        return "not configured: each gateway counts for itself"
+    from redis.asyncio import Redis
+
+    url = settings.rate_limit_url.replace("valkey", "redis", 1)
+    async with Redis.from_url(url, socket_timeout=_TIMEOUT_SECONDS) as redis:
+        await redis.execute_command("PING")  # type: ignore[no-untyped-call]
+    return "answers"
+
+
+async def _check_backend(settings: Settings) -> str:
+    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
+        answer = await client.get(f"{settings.backend_url}/readyz")
+    away = abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time())  # noqa: TID251
+    if away > _CLOCK_SECONDS_MAX:
+        raise SettingsError(f"its clock is {away:.0f} s off this machine's: synchronise both")
+    return f"answers {answer.status_code}, clocks agree"
+
+
+_CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
+    "plans": _check_plans,
+    "database": _check_database,
+    "file store": _check_files,
+    "rate limit store": _check_redis,
+    "backend": _check_backend,
+}
+
+_ADVICE = {
+    "plans": "Mend FORMFLOW_PLANS_FILE or FORMFLOW_DEFAULT_PLAN.",
+    "database": "Check FORMFLOW_DATABASE_URL; formflow migrate creates the schema.",
+    "file store": "Check FORMFLOW_FILES_URL and its credentials.",
+    "rate limit store": "Check FORMFLOW_RATE_LIMIT_URL; until then each gateway counts for itself.",
+    "backend": "Start it, or check FORMFLOW_BACKEND_URL.",
+}
+
+
+async def _guarded(
+    check: str, work: Callable[[Settings], Awaitable[str]], settings: Settings
+) -> Finding:
+    """A check that fails is a finding, whatever library it failed in."""
+    try:
+        return Finding(check, True, await work(settings))
+    except Rejected as rejected:
+        return Finding(check, False, rejected.detail, _ADVICE[check])
+    except Exception as error:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Finding(check, False, detail, _ADVICE[check])

@@ -1,0 +1,175 @@
+"""What holds of every file store, a local directory or a bucket."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from backend.files import (
+    BadKey,
+    BucketFiles,
+    ContentMismatch,
+    FileStore,
+    LocalFiles,
+    create_file_store,
+)
+from contracts.problems import Problem, Rejected
+from contracts.runtime.clock import SystemClock
+from contracts.runtime.settings import load_settings
+from tests.backend.file_builders import files_below, get, new_key, pieces, put
+
+HOUR_MS = 3600 * 1000
+TWELVE_MIB = 12 * 1024**2
+pytestmark = pytest.mark.asyncio
+
+
+async def keys_before(store: FileStore, time_ms: int) -> list[str]:
+    return [key async for batch in store.keys_before(time_ms) for key in batch]
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str) -> str:
+    """The name of a new bucket."""
+    name = f"bucket-{os.urandom(4).hex()}"
+    httpx.put(f"{s3_endpoint}/{name}").raise_for_status()
+    return name
+
+
+@pytest.fixture
+def bucket_files(bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> BucketFiles:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    store = create_file_store(load_settings(environ={}, files_url=f"s3://{bucket}/in/here"))
+    assert isinstance(store, BucketFiles)
+    return store
+
+
+@pytest.fixture(params=["local", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    if request.param == "local":
+        return create_file_store(load_settings(environ={}, files_url=f"file://{tmp_path}/a%20b"))
+    in_bucket: BucketFiles = request.getfixturevalue("bucket_files")
+    return in_bucket
+
+
+@pytest.mark.parametrize("size", [0, 1, 20_000, 65_536, 5 * 1024**2, TWELVE_MIB])
+async def test_a_file_comes_out_as_it_went_in(store: FileStore, size: int) -> None:
+    data, key = os.urandom(size), new_key()
+    await put(store, key, data)
+    assert await get(store, key) == data
+    await put(store, key, data)
+    assert await get(store, key) == data
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CON", "%00", "%2e%2e%2f", "a b#?&=+.txt", "é你👩‍💻", "[x]~`{}|^\"<>*:;,$'!@()", "x" * 200],
+)
+async def test_a_naughty_name_is_a_name_like_any_other(store: FileStore, name: str) -> None:
+    key = new_key(name)
+    await put(store, key, name.encode())
+    assert await get(store, key) == name.encode()
+    assert await keys_before(store, SystemClock().now_ms() + HOUR_MS) == [key]
+
+
+async def test_what_is_deleted_is_gone_and_may_be_deleted_again(store: FileStore) -> None:
+    keys = [new_key() for _ in range(3)]
+    for key in keys:
+        await put(store, key, b"x")
+    await store.delete([])
+    for _ in range(2):
+        await store.delete(keys[:2])
+    assert [await get(store, key) for key in keys] == [None, None, b"x"]
+
+
+async def test_only_old_files_are_listed(store: FileStore) -> None:
+    assert await keys_before(store, SystemClock().now_ms()) == []
+    key = new_key()
+    await put(store, key, b"x")
+    now_ms = SystemClock().now_ms()
+    assert await keys_before(store, now_ms + HOUR_MS) == [key]
+    assert await keys_before(store, now_ms - HOUR_MS) == []
+
+
+@pytest.mark.parametrize("size", [100, TWELVE_MIB])
+@pytest.mark.parametrize("fault", [{"sha256": "0" * 64}, {"size": 99}, {"size": TWELVE_MIB + 1}])
+async def test_bytes_that_are_not_those_announced_are_not_stored(
+    store: FileStore, size: int, fault: dict[str, Any]
+) -> None:
+    with pytest.raises(ContentMismatch):
+        await put(store, new_key(), b"x" * size, **fault)
+    assert await keys_before(store, SystemClock().now_ms() + HOUR_MS) == []
+
+
+@pytest.mark.parametrize("size", [100, TWELVE_MIB])
+async def test_of_a_file_that_breaks_off_nothing_is_kept(store: FileStore, size: int) -> None:
+    async def breaking_off() -> AsyncIterator[bytes]:
+        async for piece in pieces(b"x" * size):
+            yield piece
+        raise EOFError("gone")
+
+    with pytest.raises(EOFError):
+        await store.put(new_key(), breaking_off(), size, "0" * 64)
+    assert await keys_before(store, SystemClock().now_ms() + HOUR_MS) == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/", "./a", ".x", "a/\0", "a\\b", "a/" * 500]
+    + ["x" * 240],
+)
+async def test_no_key_leads_out_of_the_store(store: FileStore, tmp_path: Path, key: str) -> None:
+    with pytest.raises(BadKey):
+        await put(store, key, b"x")
+    with pytest.raises(BadKey):
+        await store.get(key)
+    with pytest.raises(BadKey):
+        await store.delete([key])
+    assert files_below(tmp_path) == []
+
+
+async def test_a_multipart_upload_that_fails_is_aborted(
+    bucket: str, bucket_files: BucketFiles, s3_endpoint: str
+) -> None:
+    with pytest.raises(ContentMismatch):
+        await put(bucket_files, new_key(), b"x" * TWELVE_MIB, sha256="0" * 64)
+    async with httpx.AsyncClient() as http:
+        assert "<Upload>" not in (await http.get(f"{s3_endpoint}/{bucket}?uploads")).text
+
+
+async def test_a_store_that_cannot_be_used_is_an_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket_files: BucketFiles
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    stores = (LocalFiles(tmp_path / "file"), BucketFiles("s3://bucket"))
+    for broken in stores:
+        for call in (put(broken, new_key(), b"x"), put(broken, new_key(), b"x" * TWELVE_MIB)):
+            with pytest.raises(Rejected) as caught:
+                await call
+            assert caught.value.problem is Problem.UNAVAILABLE
+
+
+async def test_the_files_are_in_the_data_directory_by_default(tmp_path: Path) -> None:
+    store = create_file_store(load_settings(environ={}, data_dir=str(tmp_path)))
+    await put(store, new_key(), b"x")
+    [path] = files_below(tmp_path)
+    assert path.relative_to(tmp_path).parts[0] == "files"
+    assert path.stat().st_mode & 0o077 == 0
