@@ -56,6 +56,7 @@ def create_services(
     plans = load_plans(settings)
     sealer = Sealer(settings)
     files = create_file_store(settings)
+    turnstile = TurnstileRules(sealer, settings.turnstile_secret is not None)
     return Services(
         settings=settings,
         clock=clock,
@@ -67,9 +68,7 @@ def create_services(
         plans=plans,
         intake=Intake(database, plans, clock),
         form_configs=FormConfigs(settings, plans, sealer),
-        forms=FormService(
-            database, feed, clock, TurnstileRules(sealer, settings.turnstile_secret is not None)
-        ),
+        forms=FormService(database, feed, clock, turnstile, files),
         submissions=SubmissionService(database, files),
         files=files,
         links=FileLinks(settings, clock),

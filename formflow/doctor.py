@@ -1,4 +1,4 @@
-"""``formflow doctor``: looks at all that a process depends on; says what is wrong and what to do."""
+"""``formflow doctor``: looks at what a process depends on; says what is wrong, what to do."""
 
 import shutil
 import time

@@ -98,6 +98,7 @@ class Gateway:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follows the feed while the block runs; then ends what is in flight and disconnects."""
+        await asyncio.to_thread(self._staging.clean)
         feed = asyncio.create_task(self._feed.follow())
         try:
             yield
@@ -107,6 +108,7 @@ class Gateway:
             feed.cancel()
             with suppress(asyncio.CancelledError):
                 await feed
+            self._staging.close()
             await self._challenge.close()
             await self._limiter.close()
             await self._passthrough.close()

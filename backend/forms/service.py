@@ -8,6 +8,7 @@ from backend.access import Principal
 from backend.answers import missing
 from backend.changes import ChangeFeed, bump_revision
 from backend.db import Connection, Database
+from backend.files import FileStore, delete_quietly
 from backend.forms import store
 from backend.forms.slugs import first_free, slug_of
 from backend.forms.store import FormRow, SlugTaken
@@ -89,12 +90,18 @@ class FormService:
     """The forms of an account."""
 
     def __init__(
-        self, database: Database, feed: ChangeFeed, clock: Clock, turnstile: TurnstileRules
+        self,
+        database: Database,
+        feed: ChangeFeed,
+        clock: Clock,
+        turnstile: TurnstileRules,
+        files: FileStore,
     ) -> None:
         self._database = database
         self._feed = feed
         self._clock = clock
         self._turnstile = turnstile
+        self._files = files
 
     async def create(self, principal: Principal, members: dict[str, Any]) -> FormRow:
         """A new form of these members.
@@ -160,8 +167,9 @@ class FormService:
             revision = await bump_revision(connection)
             if not await store.lock_form(connection, principal.account_id, id):
                 raise missing("form")
-            await store.bury_form(connection, id, self._clock.now_ms(), revision)
+            keys = await store.bury_form(connection, id, self._clock.now_ms(), revision)
         self._feed.announce()
+        await delete_quietly(self._files, keys)
 
 
 def _slug_taken(slug: str) -> Rejected:

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backend.tables import forms, submissions
+from backend.submissions.file_store import delete_files_of_form
+from backend.tables import forms, idempotency_keys, submissions
 
 _LISTS = ("redirect_hosts", "allowed_origins")
 _columns = [column for column in forms.c if column is not forms.c.deleted_at]
@@ -87,14 +88,18 @@ async def lock_form(connection: AsyncConnection, account_id: str, id: str) -> bo
     return (await connection.execute(statement)).first() is not None
 
 
-async def bury_form(connection: AsyncConnection, id: str, now_ms: int, revision: int) -> None:
-    """Deletes a form's submissions and leaves its row as a tombstone."""
+async def bury_form(connection: AsyncConnection, id: str, now_ms: int, revision: int) -> list[str]:
+    """Deletes a form's submissions and leaves its row as a tombstone; returns the keys of the files
+    that are to be deleted after the commit."""
+    keys = await delete_files_of_form(connection, id)
+    await connection.execute(delete(idempotency_keys).where(idempotency_keys.c.form_id == id))
     await connection.execute(delete(submissions).where(submissions.c.form_id == id))
     await connection.execute(
         update(forms)
         .where(forms.c.id == id)
         .values(deleted_at=now_ms, updated_at=now_ms, revision=revision)
     )
+    return keys
 
 
 async def taken_slugs(connection: AsyncConnection, start: str, freed_at: int) -> set[str]:
@@ -108,10 +113,9 @@ async def taken_slugs(connection: AsyncConnection, start: str, freed_at: int) ->
 
 async def clear_tombstone(connection: AsyncConnection, slug: str, freed_at: int) -> None:
     """Removes the row of a form of that slug that was deleted at ``freed_at`` or before."""
-    freed = (forms.c.slug == slug) & (forms.c.deleted_at <= freed_at)
-    stray = submissions.c.form_id.in_(select(forms.c.id).where(freed))
-    await connection.execute(delete(submissions).where(stray))
-    await connection.execute(delete(forms).where(freed))
+    await connection.execute(
+        delete(forms).where(forms.c.slug == slug, forms.c.deleted_at <= freed_at)
+    )
 
 
 def _is_live(account_id: str, id: str) -> ColumnElement[bool]:

@@ -18,7 +18,6 @@ from backend.changes import create_state
 from backend.db import Database
 from backend.internal.routes import internal_routes
 from backend.management import Services, create_services
-from backend.submissions.file_store import delete_files_of_form
 from backend.sweeper import Sweeper
 from backend.tables import files, idempotency_keys
 from contracts import internal
@@ -270,15 +269,15 @@ async def test_a_submission_goes_even_if_its_files_cannot_be_reached(
     assert await count_rows(services, files) == 0
 
 
-async def test_the_rows_of_a_forms_files_are_deleted_and_tell_their_objects(
-    services: Services, account: Account
+async def test_deleting_a_form_deletes_its_files_and_no_others(
+    client: httpx.AsyncClient, services: Services, account: Account, tmp_path: Path
 ) -> None:
     form, other = [await add_form(services, account) for _ in range(2)]
     for owner in (form, form, other):
         await add_file(services, await add_submission(services, owner))
-    async with services.database.write() as connection:
-        assert len(await delete_files_of_form(connection, form.id)) == 2
+    assert (await client.delete(f"/v1/forms/{form.id}")).status_code == 204
     assert await count_rows(services, files) == 1
+    assert len(files_below(tmp_path / "files")) == 1
 
 
 async def test_a_file_that_has_vanished_is_not_found(
