@@ -21,6 +21,7 @@ from contracts.runtime.protocol import ConnectionLimits, protocol_class
 
 GRACEFUL_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
+SLOW_CALLBACK_SECONDS = 0.05
 _BACKLOG = 2048
 
 
@@ -106,6 +107,8 @@ def run(main: Callable[[], Any]) -> None:
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # Heeded in asyncio's debug mode only (PYTHONASYNCIODEBUG=1).
+        runner.get_loop().slow_callback_duration = SLOW_CALLBACK_SECONDS
         runner.run(main())
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from urllib3.filepost import encode_multipart_formdata
 
 from contracts.problems import Problem, Rejected
 from gateway.bodies import Body, BodyLimits, read_body
@@ -177,6 +178,19 @@ def test_what_httpx_sends_as_multipart_is_read(
     chunks = cut(request.read(), cuts)
     expected = Body(group(pairs), is_json=False, charset_guessed=False)
     assert read_chunks(chunks, request.headers["content-type"].encode()) == expected
+
+
+@quickly
+@given(
+    st.lists(st.tuples(printable, text), min_size=1, max_size=8),
+    st.lists(st.integers(0, 10_000), max_size=8),
+)
+def test_what_urllib3_sends_as_multipart_is_read(
+    pairs: list[tuple[str, str]], cuts: list[int]
+) -> None:
+    body, content_type = encode_multipart_formdata([(name, value) for name, value in pairs])
+    expected = Body(group(pairs), is_json=False, charset_guessed=False)
+    assert read_chunks(cut(body, cuts), content_type.encode()) == expected
 
 
 @settings(quickly, max_examples=20)
