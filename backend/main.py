@@ -4,6 +4,7 @@ import socket
 
 from backend.app import Backend
 from backend.schema import migrate
+from contracts.runtime.connections import ConnectionLimits
 from contracts.runtime.serving import serve
 from contracts.runtime.settings import Settings
 
@@ -20,6 +21,8 @@ async def run_backend(
             on_drain=backend.drain,
             drain_seconds=settings.drain_seconds,
             ends_with_stdin=ends_with_stdin,
+            # Its clients are a few gateways, each with many connections.
+            limits=ConnectionLimits(per_address=0),
         )
 
 

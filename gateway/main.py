@@ -2,9 +2,12 @@
 
 import socket
 
+from contracts.runtime.connections import ConnectionLimits
 from contracts.runtime.serving import serve
 from contracts.runtime.settings import Settings
 from gateway.app import Gateway
+
+_PER_ADDRESS = 512
 
 
 async def run_gateway(
@@ -12,6 +15,8 @@ async def run_gateway(
 ) -> None:
     """Serves until told to stop."""
     gateway = Gateway(settings)
+    # Behind a proxy all clients share its address.
+    limits = ConnectionLimits(per_address=0 if settings.trusted_proxies else _PER_ADDRESS)
     async with gateway.running():
         await serve(
             gateway,
@@ -19,4 +24,5 @@ async def run_gateway(
             on_drain=gateway.drain,
             drain_seconds=settings.drain_seconds,
             ends_with_stdin=ends_with_stdin,
+            limits=limits,
         )

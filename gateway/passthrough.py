@@ -41,17 +41,16 @@ class Passthrough:
         client_address: ClientAddress,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self._base_url = httpx.URL(base_url)
         self._client_address = client_address
-        self._client = httpx.AsyncClient(
-            base_url=base_url, transport=transport, timeout=_TIMEOUT, trust_env=False
-        )
+        self._client = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, trust_env=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises Rejected if it may not pass or the backend is away."""
         check_public(scope["raw_path"])
         request = self._client.build_request(
             scope["method"],
-            _target(scope),
+            self._target(scope),
             headers=self._request_headers(scope),
             content=_stream(receive) if _has_body(scope) else None,
         )
@@ -71,6 +70,14 @@ class Passthrough:
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
+
+    def _target(self, scope: Scope) -> httpx.URL:
+        query = scope["query_string"]
+        path: bytes = scope["raw_path"].partition(b"?")[0]
+        try:
+            return self._base_url.copy_with(raw_path=path + b"?" + query if query else path)
+        except (httpx.InvalidURL, UnicodeDecodeError):
+            raise _nothing_here() from None
 
     def _request_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         sent: dict[bytes, bytes] = dict(scope["headers"])
@@ -94,13 +101,11 @@ def check_public(raw_path: bytes) -> None:
             break
         path = decoded
     if posixpath.normpath("/" + path.lstrip("/")).lower().split("/")[1] == "internal":
-        raise Rejected(Problem.NOT_FOUND, "There is nothing at this address.")
+        raise _nothing_here()
 
 
-def _target(scope: Scope) -> httpx.URL:
-    query = scope["query_string"]
-    raw: bytes = scope["raw_path"].partition(b"?")[0]
-    return httpx.URL("", raw_path=raw + b"?" + query if query else raw)
+def _nothing_here() -> Rejected:
+    return Rejected(Problem.NOT_FOUND, "There is nothing at this address.")
 
 
 def _has_body(scope: Scope) -> bool:

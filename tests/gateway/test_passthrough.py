@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.types import Message
 
+from contracts.runtime.settings import load_settings
+from gateway.app import Gateway
 from tests.support.gateways import running_gateway
-from tests.support.mini_backend import MiniBackend
+from tests.support.mini_backend import TOKEN, MiniBackend
 
 pytestmark = pytest.mark.asyncio
 
@@ -65,6 +68,39 @@ async def test_the_internal_surface_cannot_be_reached_however_it_is_spelled(
     answer = await gateway.get(f"http://gateway{path}")
     assert (answer.status_code, answer.json()["title"]) == (404, "There is nothing here")
     assert len(backend.lookups) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//", "//x/y", "/\\", "/a//b", "/%ff", "/%", "/a?b?c", "/@", "/:80", "/x:y/", "/[", "/;"],
+)
+async def test_an_odd_path_reaches_the_backend_as_it_is_or_nothing(
+    backend: MiniBackend, path: str
+) -> None:
+    loaded = load_settings(environ={}, internal_token=TOKEN)
+    gateway = Gateway(loaded, transport=backend.transport())
+    answered: list[int] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answered.append(message["status"])
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    raw, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": raw,
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "headers": [(b"host", b"x")],
+        "scheme": "http",
+        "client": ("192.0.2.7", 1),
+    }
+    await gateway(scope, receive, send)
+    assert answered == [404]
 
 
 async def test_a_backend_that_is_away_is_a_problem(

@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.fleet import Fleet, resident_bytes, running_fleet
@@ -113,10 +114,10 @@ async def fuzz(fleet: Fleet, requests: int, seed: int) -> Counter[int]:
                 status, is_open = await exchange(*connection, request)
             statuses[status] += 1
             if not is_open:
-                connection[1].close()
+                await close(connection[1])
                 connection = None
         if connection is not None:
-            connection[1].close()
+            await close(connection[1])
 
     await asyncio.gather(*(client(*pair) for pair in enumerate(counts)))
     return statuses
@@ -184,6 +185,13 @@ async def exchange(
     except (ConnectionError, asyncio.IncompleteReadError, BrokenPipeError):
         return 0, False
     return status, b"connection: close" not in head.lower() and status < 400
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection, which the server may have reset."""
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 def _length(head: bytes) -> int:

@@ -61,6 +61,12 @@ class Product:
         """A client with the first management key."""
         return self.client(authorization=f"Bearer {self._management_key}")
 
+    def lift_rate_limit(self) -> None:
+        """Lets one visitor post to the demo form as often as a test needs."""
+        with self.manager() as manager:
+            path = f"/v1/forms/{self.first['demo_form_id']}"
+            manager.patch(path, json={"rate_limit_per_minute": 100_000}).raise_for_status()
+
     def submissions(self, form_id: str | None = None) -> list[dict[str, Any]]:
         """Every received submission of a form (the demo form by default), newest first."""
         path = f"/v1/forms/{form_id or self.first['demo_form_id']}/submissions"
