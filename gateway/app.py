@@ -1,8 +1,10 @@
 """Puts the gateway together: its parts, its routes, start and stop."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 
 import httpx
 from starlette.applications import Starlette
@@ -124,7 +126,11 @@ class Gateway:
             routes.append(Mount("/", app=self._passthrough))
         return Starlette(
             routes=routes,
-            exception_handlers={Rejected: self._refuse, HTTPException: self._refuse},
+            exception_handlers={
+                Rejected: self._refuse,
+                HTTPException: self._refuse,
+                Exception: self._refuse,
+            },
         )
 
     async def _readyz(self, request: Request) -> Response:
@@ -138,11 +144,11 @@ class Gateway:
         return JSONResponse(document, status_code=200 if is_ready else 503)
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
-        rejected = error if isinstance(error, Rejected) else _nothing_here(error)
+        rejected = error if isinstance(error, Rejected) else _rejected(error)
         return JSONResponse(
             problem_document(rejected, self._settings.problem_base),
             status_code=rejected.problem.status,
-            headers=rejected.headers,
+            headers=rejected.headers | {"X-Request-Id": secrets.token_hex(8)},
             media_type="application/problem+json",
         )
 
@@ -156,8 +162,11 @@ async def _thanks(request: Request) -> Response:
     return Response(THANK_YOU.body, headers=headers)
 
 
-def _nothing_here(error: Exception) -> Rejected:
-    if isinstance(error, HTTPException) and error.status_code == 405:
+def _rejected(error: Exception) -> Rejected:
+    if not isinstance(error, HTTPException):
+        # Starlette raises it again behind the answer, and the server logs it.
+        return Rejected(Problem.INTERNAL, "Something went wrong on our side. Try again.")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return Rejected(
             Problem.METHOD_NOT_ALLOWED, "Use GET here.", headers=dict(error.headers or {})
         )

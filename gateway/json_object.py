@@ -14,10 +14,12 @@ from gateway.fields import (
     BodyLimits,
     bad_body,
     gather_fields,
+    too_large,
     too_many_fields,
     value_too_large,
 )
 
+_CONTAINERS_MAX = 50_000
 _LITERALS = {None: "null", True: "true", False: "false"}
 
 
@@ -33,6 +35,9 @@ def parse_json_object(raw: bytes, limits: BodyLimits) -> Body:
     Raises 400 for what is not strict JSON in UTF-8 (BOM, lone surrogate, NaN, a number beyond a
     double), not an object or nested too deeply; 413 for too many members or one over its limit.
     """
+    # Counted before they are parsed: a megabyte of "[]," would hold the event loop for 60 ms.
+    if raw.count(b"[") + raw.count(b"{") > _CONTAINERS_MAX:
+        raise too_large(f"The JSON body has more than {_CONTAINERS_MAX} arrays and objects.")
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

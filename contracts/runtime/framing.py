@@ -5,6 +5,7 @@ pass. Two servers that read one byte stream differently are how requests are smu
 head is served only if it can be read in one way (RFC 9112, sections 3, 6 and 11.2).
 """
 
+import os
 import re
 from functools import lru_cache
 from http import HTTPStatus
@@ -86,6 +87,7 @@ def raw_answer(refused: Refused, default_headers: list[Header]) -> bytes:
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
         (b"access-control-allow-origin", b"*"),
+        (b"x-request-id", os.urandom(8).hex().encode()),
     ]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.append((b"retry-after", b"5"))
