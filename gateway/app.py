@@ -60,7 +60,7 @@ class Gateway:
         self._keys = KeyCache(self._upstream, clock, token)
         quota = QuotaCache(clock)
         self._feed = Feed(self._upstream, [self._forms, self._keys, quota])
-        self._forwarder = Forwarder(self._upstream, quota)
+        self._forwarder = Forwarder(self._upstream, quota, clock)
         self._limiter = create_rate_limiter(
             settings.rate_limit_url, clock, settings.rate_limit_visitors
         )

@@ -1,14 +1,19 @@
 """Hands an accepted submission to the backend and waits for its commit."""
 
+from collections.abc import Sequence
+
 from contracts.forms import FormConfig
 from contracts.internal import BATCH_ITEMS_MAX, UndecodableMessage
 from contracts.problems import Problem, Rejected
+from contracts.runtime.clock import Clock
+from contracts.runtime.telemetry import get_logger
 from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
 from gateway.batching import Batcher, QueueFull
 from gateway.idempotency import mismatch
 from gateway.quota import QuotaCache, quota_exceeded
 from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
 
+_COMPLAINT_SECONDS = 1.0
 _DETAILS = {
     Problem.FORM_NOT_FOUND: "There is no form at this address any more.",
     Problem.FORM_NOT_LIVE: "This form has just stopped taking submissions.",
@@ -19,10 +24,14 @@ _DETAILS = {
 class Forwarder:
     """Batches submissions to the backend; a receipt means that the submission is durable."""
 
-    def __init__(self, upstream: Upstream, quota: QuotaCache) -> None:
+    def __init__(self, upstream: Upstream, quota: QuotaCache, clock: Clock) -> None:
+        self._upstream = upstream
         self._quota = quota
+        self._clock = clock
+        self._log = get_logger("gateway")
+        self._complained_at = float("-inf")
         self._batcher: Batcher[Submission, ItemResult] = Batcher(
-            upstream.commit, items_max=BATCH_ITEMS_MAX, senders=2
+            self._commit, items_max=BATCH_ITEMS_MAX, senders=2
         )
 
     async def accept(self, submission: Submission, form: FormConfig) -> Receipt:
@@ -47,6 +56,17 @@ class Forwarder:
     async def drained(self) -> None:
         """Returns when nothing is under way."""
         await self._batcher.drained()
+
+    async def _commit(self, batch: Sequence[Submission]) -> Sequence[ItemResult]:
+        try:
+            return await self._upstream.commit(batch)
+        except (UpstreamUnavailable, UndecodableMessage) as error:
+            # An outage fails thousands of batches; a line a second says as much.
+            now = self._clock.monotonic()
+            if now - self._complained_at >= _COMPLAINT_SECONDS:
+                self._complained_at = now
+                self._log.warning("backend unavailable", error=str(error))
+            raise
 
     def _refusal(self, result: ItemResult, form: FormConfig) -> Rejected:
         if result.quota is not None:
