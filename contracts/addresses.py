@@ -21,11 +21,11 @@ class ClientAddress:
         self.wanted_headers = frozenset(
             {b"forwarded", b"x-forwarded-for"} | ({self._header} if self._header else set())
         )
-        self._is_trusted = lru_cache(maxsize=1024)(self._is_trusted_uncached)
+        self._is_trusted_peer = lru_cache(maxsize=1024)(self._is_trusted_text)
 
     def of(self, peer: str, headers: Mapping[bytes, bytes]) -> str:
         """The client's address as text, or the peer's if nothing better can be believed."""
-        if not self._trusted or not self._is_trusted(peer):
+        if not self._trusted or not self._is_trusted_peer(peer):
             return peer
         if self._header is not None:
             named = _parse(headers.get(self._header, b"").decode("latin-1"))
@@ -36,13 +36,16 @@ class ClientAddress:
             if address is None:
                 break
             client = str(address)
-            if not self._is_trusted(client):
+            if not self._is_trusted(address):
                 break
         return client
 
-    def _is_trusted_uncached(self, text: str) -> bool:
+    def _is_trusted_text(self, text: str) -> bool:
         address = _parse(text)
-        return address is not None and any(address in network for network in self._trusted)
+        return address is not None and self._is_trusted(address)
+
+    def _is_trusted(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
 
 
 def _hops(headers: Mapping[bytes, bytes]) -> list[str]:

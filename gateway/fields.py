@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from contracts.problems import Problem, Rejected
 from gateway.staging import Upload
@@ -36,7 +37,13 @@ class BodyLimits:
 
     def with_file_bytes(self, file_bytes: int) -> "BodyLimits":
         """These limits for a form whose files may have that size."""
-        return replace(self, file_bytes=file_bytes)
+        return _with_file_bytes(self, file_bytes)
+
+
+@lru_cache(maxsize=256)
+def _with_file_bytes(limits: BodyLimits, file_bytes: int) -> BodyLimits:
+    # As many as there are plans: most posts would otherwise make a copy each.
+    return replace(limits, file_bytes=file_bytes)
 
 
 @dataclass(frozen=True, slots=True)
