@@ -1,6 +1,7 @@
 # make up      run the whole product on one URL
 # make test    run the tests
 # make check   format, lint, types, import rules
+# make bench   posts per second, latency and CPU, with wrk
 # make lock    pin the dependencies anew (needs uv)
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: up install test check format lock clean
+.PHONY: up install test check bench format lock clean
 
 up: $(VENV)/.run
 	$(BIN)/formflow up $(ARGS)
@@ -23,6 +24,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.run
+	$(BIN)/python -m loadtests $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""Measures a real product over HTTP. Imports the contracts only."""
