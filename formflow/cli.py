@@ -12,7 +12,7 @@ import typer
 
 from backend.schema import SchemaError
 from contracts.problems import Rejected
-from contracts.runtime.serving import ListenError, listen, run
+from contracts.runtime.serving import ListenError, listen, raise_descriptor_limit, run
 from contracts.runtime.settings import Settings, SettingsError, load_settings
 from contracts.runtime.telemetry import configure_logging
 from formflow import forms, keys
@@ -146,6 +146,7 @@ def _serve(
     supervised: bool,
 ) -> None:
     configure_logging(service, settings.log_format, settings.log_level)
+    raise_descriptor_limit()
     port = default_port if settings.port is None else settings.port
     listener = listen(settings.host, port) if fd is None else socket.socket(fileno=fd)
     run(partial(main, settings, listener, ends_with_stdin=supervised))

@@ -1,9 +1,26 @@
 """Queries on the monthly usage of accounts, inside the commit."""
 
-from sqlalchemy import Connection, update
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.tables import usage_months
+
+
+def _addition(dialect: ModuleType) -> Any:
+    """Adds to a month, or begins it; built once, because building costs more than running it."""
+    new = dialect.insert(usage_months).values(
+        account_id=bindparam("account"), month=bindparam("of"), submissions=bindparam("added")
+    )
+    return new.on_conflict_do_update(
+        index_elements=["account_id", "month"],
+        set_={"submissions": usage_months.c.submissions + new.excluded.submissions},
+    ).returning(usage_months.c.submissions)
+
+
+_additions = {"sqlite": _addition(sqlite), "postgresql": _addition(postgresql)}
 
 
 def add_to_month(connection: Connection, account_id: str, month: str, submissions: int) -> int:
@@ -11,15 +28,8 @@ def add_to_month(connection: Connection, account_id: str, month: str, submission
 
     From then on the row is this transaction's: other transactions wait for its end.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    new = dialect.insert(usage_months).values(
-        account_id=account_id, month=month, submissions=submissions
-    )
-    statement = new.on_conflict_do_update(
-        index_elements=["account_id", "month"],
-        set_={"submissions": usage_months.c.submissions + new.excluded.submissions},
-    ).returning(usage_months.c.submissions)
-    return int(connection.execute(statement).scalar_one())
+    values = {"account": account_id, "of": month, "added": submissions}
+    return int(connection.execute(_additions[connection.dialect.name], values).scalar_one())
 
 
 def mark_reached(

@@ -9,6 +9,7 @@ the process exits 0. A second signal stops at once.
 import asyncio
 import gc
 import os
+import resource
 import socket
 import sys
 import time
@@ -103,6 +104,13 @@ async def serve(
         _stop_at_end_of_stdin(server)
     calm_garbage_collector()
     await server.serve(sockets=[listener])
+
+
+def raise_descriptor_limit() -> None:
+    """Lets this process have as many connections and files open as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def calm_garbage_collector() -> None:
