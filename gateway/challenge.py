@@ -73,6 +73,7 @@ class Challenge:
         )
         self._breaker = Breaker(clock)
         self._unsettled = _Unsettled(clock)
+        self._passed = _Unsettled(clock)
         self._in_flight: Counter[str] = Counter()
         self._log = get_logger("gateway")
 
@@ -97,6 +98,13 @@ class Challenge:
             raise _failed(_detail_of(judgement), judgement.error_codes)
         return ChallengeVerdict.PASSED
 
+    def give_back(self, token: str | list[str] | None, form_id: str) -> None:
+        """Lets a token that passed be used once more: its post was not stored after all."""
+        if isinstance(token, str):
+            key = self._passed.take(form_id, token)
+            if key is not None:
+                self._unsettled.keep(form_id, token, key)
+
     async def close(self) -> None:
         """Closes the connections to siteverify."""
         await self._siteverify.close()
@@ -119,6 +127,8 @@ class Challenge:
         if judgement.is_our_fault:
             self._log.error("turnstile refuses the form's secret: set it anew", form_id=form_id)
             return None
+        if judgement.is_passed:
+            self._passed.keep(form_id, token, key)
         return judgement
 
     @contextmanager

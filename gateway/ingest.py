@@ -160,7 +160,12 @@ class Ingest:
             return await self._commit(draft, SubmissionStatus.SPAM, ())
         check_uploads(body.files, form.file_bytes)
         self._parts.quota.check(form)
-        return await self._commit(draft, await self._challenge(draft), body.files)
+        status = await self._challenge(draft)
+        try:
+            return await self._commit(draft, status, body.files)
+        except Rejected:
+            self._parts.challenge.give_back(body.fields.get(TURNSTILE_FIELD), form.id)
+            raise
 
     async def _commit(
         self, draft: Draft, status: SubmissionStatus, uploads: Sequence[Upload]

@@ -153,3 +153,16 @@ async def test_a_used_up_quota_is_refused_from_memory_until_a_form_changes() -> 
         async with asyncio.timeout(5):
             while (await gateway.post(URL, data={"a": "b"})).status_code != 200:
                 await asyncio.sleep(0)
+
+
+async def test_a_token_whose_post_was_not_stored_may_be_used_once_more() -> None:
+    backend = backend_with(turnstile=CHECK)
+    token = {"cf-turnstile-response": "used-once"}
+    with running_turnstile() as turnstile:
+        async with running_gateway(backend, turnstile_verify_url=turnstile.url) as gateway:
+            await gateway.post(URL, data={"_gotcha": "warms the cache"})
+            backend.status = 503
+            refused = await gateway.post(URL, data=token)
+            backend.status = None
+            statuses = [(await gateway.post(URL, data=token)).status_code for _ in range(2)]
+    assert (refused.status_code, statuses) == (503, [200, 403])
