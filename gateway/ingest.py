@@ -154,12 +154,15 @@ class Ingest:
 
     async def _judge(self, draft: Draft) -> Accepted:
         """The checks that a replay skips, then the commit."""
-        body, form = draft.body, draft.form
+        body, form, trace = draft.body, draft.form, draft.post.trace
         if is_trapped(body, form):
-            draft.post.trace.mark("honeypot", "trapped")
+            trace.mark("honeypot", "trapped")
             return await self._commit(draft, SubmissionStatus.SPAM, ())
+        trace.mark("honeypot", "clear" if form.honeypot_field else "off")
         check_uploads(body.files, form.file_bytes)
+        trace.mark("uploads", "accepted" if body.files else "none")
         self._parts.quota.check(form)
+        trace.mark("quota", "open")
         status = await self._challenge(draft)
         try:
             return await self._commit(draft, status, body.files)

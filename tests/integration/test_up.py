@@ -30,6 +30,16 @@ def test_the_way_of_a_submission_through_the_api(product: Product) -> None:
         listed = manager.get(f"/v1/forms/{form['id']}/submissions").json()["data"]
         assert [item["id"] for item in listed] == [posted.json()["id"]]
         assert listed[0]["payload"] == {"a": ["1", "2"], "b": "="}
+        assert [(row["check"], row["verdict"]) for row in listed[0]["trace"]["checks"]] == [
+            ("form", "live"),
+            ("key", "anonymous"),
+            ("rate limit", "admitted"),
+            ("body", "read"),
+            ("honeypot", "clear"),
+            ("uploads", "none"),
+            ("quota", "open"),
+        ]
+        assert listed[0]["trace"]["charged"] == 1
         csv = manager.get(f"/v1/forms/{form['id']}/submissions.csv").text
         assert csv.splitlines()[0] == "id,received_at,status,a,b"
         one = f"/v1/submissions/{posted.json()['id']}"
