@@ -27,6 +27,7 @@ from gateway.forwarder import Forwarder
 from gateway.idempotency import Idempotency
 from gateway.ingest import PREFIX, Ingest, Parts
 from gateway.keys import KeyCache
+from gateway.metrics import CONTENT_TYPE, exposition
 from gateway.passthrough import Passthrough
 from gateway.posts import PostReader
 from gateway.quota import QuotaCache
@@ -120,6 +121,7 @@ class Gateway:
         routes: list[Route | Mount] = [
             Route("/livez", _livez),
             Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics),
             Route(THANKS_PATH, _thanks),
         ]
         if self._settings.gateway_passthrough:
@@ -142,6 +144,10 @@ class Gateway:
             "draining": self._is_draining,
         }
         return JSONResponse(document, status_code=200 if is_ready else 503)
+
+    async def _metrics(self, request: Request) -> Response:
+        body = exposition(self._ingest.outcomes, self._limiter)
+        return Response(body, headers={"content-type": CONTENT_TYPE})
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         rejected = error if isinstance(error, Rejected) else _rejected(error)

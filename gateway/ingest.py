@@ -6,6 +6,7 @@ would cost more than all the checks together.
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,9 +95,10 @@ class Accepted:
 
 
 class Ingest:
-    """The endpoint. Every post ends in exactly one outcome and one log line."""
+    """The endpoint. Every post ends in exactly one outcome, one count and one log line."""
 
     def __init__(self, parts: Parts) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
         self._parts = parts
         self._log = get_logger("gateway")
         self._request_ids = map(f"{os.urandom(6).hex()}-{{:x}}".format, itertools.count(1))
@@ -116,6 +118,7 @@ class Ingest:
         finally:
             if post.body is not None:
                 post.body.discard()
+        self.outcomes[outcome] += 1
         self._write_line(post, outcome, started)
 
     async def accept(self, post: Post, receive: Receive) -> Accepted:

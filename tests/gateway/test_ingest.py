@@ -271,3 +271,32 @@ async def test_a_backend_that_cannot_answer_is_never_acknowledged(
     backend.status = status
     answer = await gateway.post("/v1/f/contact", data=FIELDS)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_every_post_is_counted_by_its_one_outcome(gateway: httpx.AsyncClient) -> None:
+    await gateway.post("/v1/f/contact", data=FIELDS)
+    await gateway.post("/v1/f/contact", data=FIELDS | {"_gotcha": "x"})
+    await gateway.post("/v1/f/nobody", data=FIELDS)
+    metrics = await gateway.get("/metrics")
+    counted = {
+        line.split()[0]: float(line.split()[1])
+        for line in metrics.text.splitlines()[2:]
+        if not line.startswith("#")
+    }
+    assert counted['formflow_posts_total{outcome="stored"}'] == 1
+    assert counted['formflow_posts_total{outcome="spam"}'] == 1
+    assert counted['formflow_posts_total{outcome="form-not-found"}'] == 1
+    assert counted['formflow_rate_limit_decisions_total{source="local"}'] == 2
+
+
+async def test_a_browser_over_its_rate_or_quota_gets_its_text_back(backend: MiniBackend) -> None:
+    backend.forms["contact"] = form_config(rate_limit_per_minute=2)
+    backend.quota = 1
+    fields = {"message": "my long text"}
+    async with running_gateway(backend) as gateway:
+        answers = [
+            await gateway.post("/v1/f/contact", data=fields, headers=BROWSER) for _ in range(3)
+        ]
+    assert [answer.status_code for answer in answers] == [200, 402, 429]
+    assert ["my long text" in answer.text for answer in answers] == [False, True, True]
+    assert answers[2].headers["retry-after"] == "60"
