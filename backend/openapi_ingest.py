@@ -8,16 +8,23 @@ from contracts.problems import Problem
 INGEST_PATH = "/v1/f/{slug}"
 _PROBLEMS = (
     Problem.BAD_BODY,
+    Problem.BAD_IDEMPOTENCY_KEY,
+    Problem.QUOTA_EXCEEDED,
     Problem.FORM_NOT_LIVE,
     Problem.INVALID_KEY,
+    Problem.ORIGIN_NOT_ALLOWED,
+    Problem.TURNSTILE_FAILED,
     Problem.FORM_NOT_FOUND,
     Problem.METHOD_NOT_ALLOWED,
     Problem.BODY_TOO_LARGE,
+    Problem.FILE_TOO_LARGE,
     Problem.UPLOADS_NOT_ALLOWED,
     Problem.UNSUPPORTED_MEDIA_TYPE,
+    Problem.IDEMPOTENCY_MISMATCH,
     Problem.RATE_LIMITED,
     Problem.INTERNAL,
     Problem.UNAVAILABLE,
+    Problem.TURNSTILE_UNAVAILABLE,
 )
 _FIELDS = {
     "type": "object",
@@ -79,7 +86,13 @@ INGEST_PATH_ITEM: dict[str, Any] = {
                     "type": "string",
                     "pattern": "^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$",
                 },
-            }
+            },
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Repeated posts with one key are one submission, for 24 hours.",
+                "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+            },
         ],
         "requestBody": {
             "required": True,
@@ -91,7 +104,11 @@ INGEST_PATH_ITEM: dict[str, Any] = {
         },
         "responses": {
             "200": {
-                "description": "Stored.",
+                "description": "Stored, or stored before with the same idempotency key.",
+                "headers": {
+                    "Idempotency-Replayed": {"schema": {"const": "true"}},
+                    "Idempotency-Mismatch": {"schema": {"const": "true"}},
+                },
                 "content": {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Receipt"}},
                     "text/html": {"schema": {"type": "string"}},

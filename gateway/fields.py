@@ -56,7 +56,6 @@ class Body:
     """
 
     fields: dict[str, str | list[str]]
-    is_json: bool
     charset_guessed: bool
     files: tuple[Upload, ...] = ()
 

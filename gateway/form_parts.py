@@ -49,7 +49,6 @@ def decode_parts(
     values = [next(rest) if text is None else text for text in own]
     return Body(
         gather_fields(zip(names, values, strict=True), limits),
-        is_json=False,
         charset_guessed=guessed or filenames_guessed,
         files=tuple(
             _upload(part, input_name, filename, limits)

@@ -50,7 +50,7 @@ def parse_json_object(raw: bytes, limits: BodyLimits) -> Body:
     if pairs is None:
         _check_shape(document, limits)
         pairs = _exact_texts(raw)
-    return Body(gather_fields(pairs, limits), is_json=True, charset_guessed=False)
+    return Body(gather_fields(pairs, limits), charset_guessed=False)
 
 
 def _flat_texts(document: dict[str, Any]) -> list[tuple[str, str]] | None:

@@ -37,7 +37,7 @@ def parse_urlencoded(raw: bytes, codec: str | None, limits: BodyLimits) -> Body:
         if pairs is not None:
             fields = gather_fields(pairs, limits)
             if codec is not None or CHARSET_FIELD not in fields:
-                return Body(fields, is_json=False, charset_guessed=False)
+                return Body(fields, charset_guessed=False)
     return _parse_in_charset(raw, codec, limits)
 
 
@@ -77,7 +77,7 @@ def _parse_in_charset(raw: bytes, codec: str | None, limits: BodyLimits) -> Body
     raws = [text for pair in pairs for text in pair]
     texts, guessed = decode_texts(raws, codec or find_codec_in_fields(pairs))
     fields = gather_fields(zip(texts[::2], texts[1::2], strict=True), limits)
-    return Body(fields, is_json=False, charset_guessed=guessed)
+    return Body(fields, charset_guessed=guessed)
 
 
 def _split_bytes(raw: bytes) -> list[tuple[bytes, bytes]]:

@@ -227,7 +227,7 @@ def test_a_large_body_is_read_off_the_loop_the_same() -> None:
     ],
 )
 def test_urlencoded(body: bytes, fields: dict[str, str | list[str]]) -> None:
-    assert read(body, URLENCODED) == Body(fields, is_json=False, charset_guessed=False)
+    assert read(body, URLENCODED) == Body(fields, charset_guessed=False)
 
 
 def test_fields_keep_their_order() -> None:
@@ -352,7 +352,7 @@ def test_what_is_just_within_the_limits_passes(body: bytes) -> None:
     ],
 )
 def test_multipart(body: bytes, fields: dict[str, str | list[str]]) -> None:
-    expected = Body(fields, is_json=False, charset_guessed=False)
+    expected = Body(fields, charset_guessed=False)
     assert read(body, MULTIPART) == expected
     assert read(b"", MULTIPART, chunks=[bytes([byte]) for byte in body]) == expected
 
@@ -482,7 +482,7 @@ def test_the_text_of_a_multipart_body_is_limited_whatever_its_files_may_have() -
 def test_the_charset_of_a_multipart_form(
     body: bytes, fields: dict[str, str | list[str]], charset_guessed: bool
 ) -> None:
-    assert read(body, MULTIPART) == Body(fields, False, charset_guessed)
+    assert read(body, MULTIPART) == Body(fields, charset_guessed)
 
 
 def test_an_unknown_charset_of_a_part_is_refused() -> None:
@@ -539,7 +539,7 @@ def test_multipart_limits(parts: list[bytes], detail: str) -> None:
 def test_json_values(value: str, text: str | None) -> None:
     body = f'{{"a": {value} , "b": "c"}}'
     expected: dict[str, str | list[str]] = {"a": value if text is None else text, "b": "c"}
-    assert read(body.encode(), JSON) == Body(expected, is_json=True, charset_guessed=False)
+    assert read(body.encode(), JSON) == Body(expected, charset_guessed=False)
 
 
 def test_the_last_of_duplicate_members_wins() -> None:

@@ -131,8 +131,8 @@ def expected_form(data: bytes) -> Body:
         pairs = [(name.decode(), value.decode()) for name, value in tuples]
     except UnicodeDecodeError:
         pairs = [(windows_1252(name), windows_1252(value)) for name, value in tuples]
-        return Body(group(pairs), is_json=False, charset_guessed=True)
-    return Body(group(pairs), is_json=False, charset_guessed=False)
+        return Body(group(pairs), charset_guessed=True)
+    return Body(group(pairs), charset_guessed=False)
 
 
 pieces = st.sampled_from(
@@ -152,7 +152,7 @@ def test_urlencoded_agrees_with_the_whatwg_parser(data: bytes) -> None:
 def test_what_urlencoding_says_is_what_is_read(pairs: list[tuple[str, str]]) -> None:
     assume("_charset_" not in dict(pairs))
     body = urlencode(pairs).encode()
-    assert read(body, URLENCODED) == Body(group(pairs), is_json=False, charset_guessed=False)
+    assert read(body, URLENCODED) == Body(group(pairs), charset_guessed=False)
 
 
 @quickly
@@ -161,7 +161,7 @@ def test_what_a_browser_sends_as_multipart_is_read(
     pairs: list[tuple[str, str]], cuts: list[int]
 ) -> None:
     body = encode_multipart(pairs)
-    expected = Body(group(pairs), is_json=False, charset_guessed=False)
+    expected = Body(group(pairs), charset_guessed=False)
     assert read_chunks(cut(body, cuts), MULTIPART) == expected
 
 
@@ -176,7 +176,7 @@ def test_what_httpx_sends_as_multipart_is_read(
     files = [(name, (None, value.encode())) for name, value in pairs]
     request = httpx.Request("POST", "http://test/", files=files)
     chunks = cut(request.read(), cuts)
-    expected = Body(group(pairs), is_json=False, charset_guessed=False)
+    expected = Body(group(pairs), charset_guessed=False)
     assert read_chunks(chunks, request.headers["content-type"].encode()) == expected
 
 
@@ -189,7 +189,7 @@ def test_what_urllib3_sends_as_multipart_is_read(
     pairs: list[tuple[str, str]], cuts: list[int]
 ) -> None:
     body, content_type = encode_multipart_formdata([(name, value) for name, value in pairs])
-    expected = Body(group(pairs), is_json=False, charset_guessed=False)
+    expected = Body(group(pairs), charset_guessed=False)
     assert read_chunks(cut(body, cuts), content_type.encode()) == expected
 
 

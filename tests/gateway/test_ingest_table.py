@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
+from backend.openapi_ingest import INGEST_PATH_ITEM
 from contracts.forms import FormStatus, TurnstileConfig, TurnstileOnOutage
 from contracts.keys import KeyKind, mint_key
 from tests.support.builders import form_config, key_grant
@@ -400,6 +402,13 @@ async def test_every_check_and_verdict_is_answered_as_documented(case: Case) -> 
     if os.environ.get("UPDATE_DOCS"):
         _write(documented)
     assert documented in PAGE.read_text(encoding="utf-8")
+
+
+def test_openapi_names_every_problem_of_the_table() -> None:
+    text = orjson.dumps(INGEST_PATH_ITEM).decode()
+    assert [
+        case.what for case in CASES if case.status >= 400 and f"`{case.what}`" not in text
+    ] == []
 
 
 def _write(line: str) -> None:
