@@ -37,9 +37,9 @@ class FormConfig:
     """One form as the gateway sees it: immutable, complete, one look-up a post.
 
     ``honeypot_field`` is None when the trap is off, ``turnstile`` when that check is.
-    ``file_bytes`` is the plan's limit for one file, 0 for no uploads. ``revision`` is the
-    configuration revision of the last change to the form; a document never replaces one of a
-    higher revision.
+    ``file_bytes`` is the plan's limit for one file, 0 for no uploads; ``has_quota`` says whether
+    the plan limits the submissions of a month. ``revision`` is the configuration revision of the
+    last change to the form; a document never replaces one of a higher revision.
     """
 
     id: str
@@ -57,6 +57,7 @@ class FormConfig:
     idempotency_strict: bool
     turnstile: TurnstileConfig | None
     file_bytes: int
+    has_quota: bool = True
 
 
 @dataclass(frozen=True, slots=True)

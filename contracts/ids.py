@@ -5,23 +5,26 @@ sort by the time they were minted (https://github.com/ulid/spec).
 """
 
 import os
+from functools import lru_cache
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
-_LENGTH = 26
+_TIME_CHARS = 10
+_RANDOM_CHARS = 16
+_LENGTH = _TIME_CHARS + _RANDOM_CHARS
+# Five bits of each random byte choose a character: 32 divides 256, so none is favoured.
+_CHARACTER_OF_BYTE = (_ALPHABET * 8).encode()
 
 
 def new_id(prefix: str, now_ms: int) -> str:
     """A new id, e.g. ``new_id("sub", now_ms)`` → ``sub_01k…``; ``now_ms`` is Unix milliseconds."""
-    value = (now_ms & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(os.urandom(10), "big")
-    pairs = _PAIRS
-    return (
-        f"{prefix}_{pairs[value >> 120]}{pairs[value >> 110 & 1023]}{pairs[value >> 100 & 1023]}"
-        f"{pairs[value >> 90 & 1023]}{pairs[value >> 80 & 1023]}{pairs[value >> 70 & 1023]}"
-        f"{pairs[value >> 60 & 1023]}{pairs[value >> 50 & 1023]}{pairs[value >> 40 & 1023]}"
-        f"{pairs[value >> 30 & 1023]}{pairs[value >> 20 & 1023]}{pairs[value >> 10 & 1023]}"
-        f"{pairs[value & 1023]}"
-    )
+    random = os.urandom(_RANDOM_CHARS).translate(_CHARACTER_OF_BYTE)
+    return f"{prefix}_{_time_chars(now_ms)}{random.decode()}"
+
+
+@lru_cache(maxsize=16)
+def _time_chars(now_ms: int) -> str:
+    shifts = range(5 * (_TIME_CHARS - 1), -1, -5)
+    return "".join(_ALPHABET[now_ms >> shift & 31] for shift in shifts)
 
 
 def is_id(text: str, prefix: str) -> bool:

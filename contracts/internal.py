@@ -6,9 +6,9 @@ undecodable, never the whole answer. Every request carries ``Authorization: Bear
 token>``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -21,6 +21,7 @@ from contracts.forms import (
     TurnstileConfig,
     TurnstileOnOutage,
 )
+from contracts.leases import Lease, LeaseAsker, LeaseStatement, asker_of, lease_of, statement_of
 from contracts.submissions import ItemResult, ItemStatus, Receipt, StoredFile, Submission
 
 BASE = "/internal/v1"
@@ -31,6 +32,7 @@ CHANGES = f"{BASE}/changes"
 IDEMPOTENCY = f"{BASE}/idempotency"
 FILES = f"{BASE}/files"
 BOOTSTRAP = f"{BASE}/bootstrap"
+LEASES = f"{BASE}/leases"
 
 FEED_WAIT_SECONDS = 5
 BATCH_ITEMS_MAX = 256
@@ -65,9 +67,10 @@ class ChangesAnswer:
     """All that changed after the asked revision, up to ``revision``.
 
     ``forms`` holds, by slug, the new document of each changed form, or None for one to forget: it
-    is gone, or this version cannot decode it. ``keys`` are the ids of keys that have ended.
-    ``is_reset`` says that the asker's state cannot be brought up to date by changes: it must
-    treat all it holds as unknown.
+    is gone, or this version cannot decode it. ``keys`` are the ids of keys that have ended,
+    ``recalls`` those of leases that are to be ended, each with its holder. ``is_reset`` says that
+    the asker's state cannot be brought up to date by changes: it must treat all it holds as
+    unknown.
     """
 
     epoch: str
@@ -75,17 +78,44 @@ class ChangesAnswer:
     is_reset: bool
     forms: dict[str, FormConfig | None]
     keys: tuple[str, ...]
+    recalls: dict[str, str] = field(default_factory=dict)
 
 
-def encode_batch(submissions: Iterable[Submission]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Submissions to commit; ``asker`` is set if their gateway may be granted leases."""
+
+    items: list[Submission]
+    asker: LeaseAsker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAnswer:
+    """A result for each submission, in order, and the open leases of the asker's session on the
+    accounts of the batch."""
+
+    results: list[ItemResult]
+    leases: list[Lease] = field(default_factory=list)
+
+
+def encode_batch(submissions: Iterable[Submission], asker: LeaseAsker | None = None) -> bytes:
     """The body of a batch commit."""
-    return orjson.dumps({"items": list(submissions)})
+    document: dict[str, Any] = {"items": list(submissions)}
+    if asker is not None:
+        document["asker"] = asker
+    return orjson.dumps(document)
 
 
 def decode_batch(body: bytes) -> list[Submission]:
     """The submissions of a batch commit. Raises UndecodableMessage."""
+    return decode_asking_batch(body).items
+
+
+def decode_asking_batch(body: bytes) -> Batch:
+    """A batch commit with its asker. Raises UndecodableMessage."""
     with _decoding("a batch of submissions"):
-        return [
+        document = orjson.loads(body)
+        items = [
             Submission(
                 id=item["id"],
                 form_id=item["form_id"],
@@ -98,20 +128,27 @@ def decode_batch(body: bytes) -> list[Submission]:
                 idempotency_key=item.get("idempotency_key"),
                 fingerprint=item.get("fingerprint"),
                 files=tuple(_decode_file(file) for file in item["files"]),
+                is_promised=item.get("is_promised", False),
+                lease_id=item.get("lease_id"),
             )
-            for item in orjson.loads(body)["items"]
+            for item in document["items"]
         ]
+        return Batch(items, asker_of(document.get("asker")))
 
 
-def encode_results(results: Iterable[ItemResult]) -> bytes:
+def encode_results(results: Iterable[ItemResult], leases: Sequence[Lease] = ()) -> bytes:
     """The answer to a batch commit."""
-    return orjson.dumps({"results": list(results)})
+    document: dict[str, Any] = {"results": list(results)}
+    if leases:
+        document["leases"] = leases
+    return orjson.dumps(document)
 
 
-def decode_results(body: bytes) -> list[ItemResult]:
+def decode_batch_answer(body: bytes) -> BatchAnswer:
     """The answer to a batch commit. Raises UndecodableMessage."""
     with _decoding("the results of a batch"):
-        return [
+        document = orjson.loads(body)
+        results = [
             ItemResult(
                 ItemStatus(item["status"]),
                 item["id"],
@@ -120,8 +157,31 @@ def decode_results(body: bytes) -> list[ItemResult]:
                 item.get("is_mismatch", False),
                 _decode_quota(item.get("quota")),
             )
-            for item in orjson.loads(body)["results"]
+            for item in document["results"]
         ]
+        return BatchAnswer(results, [lease_of(lease) for lease in document.get("leases", ())])
+
+
+def encode_statement(statement: LeaseStatement) -> bytes:
+    """What a holder says about its leases."""
+    return orjson.dumps(statement)
+
+
+def decode_statement(body: bytes) -> LeaseStatement:
+    """What a holder says about its leases. Raises UndecodableMessage."""
+    with _decoding("a statement of leases"):
+        return statement_of(orjson.loads(body))
+
+
+def encode_session(session: str) -> bytes:
+    """The answer to a statement: the holder's session as the backend knows it."""
+    return orjson.dumps({"session": session})
+
+
+def decode_session(body: bytes) -> str:
+    """The answer to a statement. Raises UndecodableMessage."""
+    with _decoding("the answer to a statement of leases"):
+        return str(orjson.loads(body)["session"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +291,7 @@ def encode_changes(answer: ChangesAnswer) -> bytes:
             "reset": answer.is_reset,
             "forms": answer.forms,
             "keys": answer.keys,
+            "recalls": answer.recalls,
         }
     )
 
@@ -246,6 +307,7 @@ def decode_changes(body: bytes) -> ChangesAnswer:
             document["reset"],
             forms | dict.fromkeys(undecodable),
             tuple(document["keys"]),
+            document.get("recalls", {}),
         )
 
 
@@ -287,6 +349,8 @@ def _decode_form(document: dict[str, Any]) -> FormConfig:
         idempotency_strict=document["idempotency_strict"],
         turnstile=_decode_turnstile(document["turnstile"]),
         file_bytes=document["file_bytes"],
+        # An older backend does not say; without a lease nothing is then promised for it.
+        has_quota=document.get("has_quota", True),
     )
 
 

@@ -11,6 +11,7 @@ class Outcome(Enum):
     STORED = "stored"
     SPAM = "spam"
     HELD = "held"
+    QUEUED = "queued"
     REPLAYED = "replayed"
 
     BAD_BODY = "bad-body"

@@ -2,7 +2,6 @@
 
 import asyncio
 import resource
-import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,11 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from contracts.addresses import packed_address
+
 # So many connections over a ceiling are held for a moment so that they can read why.
 _REFUSED_AT_ONCE = 64
-_MAPPED_IPV4 = bytes(10) + b"\xff\xff"
+_IPV6_SITE_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +153,5 @@ class AnswerTransport:
 
 def address_key(host: str) -> bytes | None:
     """Whom an address counts for: an IPv4 address, an IPv6 /64; None if it is neither."""
-    try:
-        if ":" not in host:
-            return socket.inet_pton(socket.AF_INET, host)
-        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-    except OSError:
-        return None
-    return packed[12:] if packed.startswith(_MAPPED_IPV4) else packed[:8]
+    packed = packed_address(host)
+    return packed[:_IPV6_SITE_BYTES] if packed is not None else None

@@ -6,14 +6,16 @@ Half of the server's protocol; ``contracts.runtime.protocol`` adds the deadlines
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from contracts.runtime.connections import ConnectionLimits, HeldFlow
+from contracts.runtime.exchange import Exchange
 from contracts.runtime.framing import Refused, body_length, check_target
 
 _logger = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ _logger = logging.getLogger(__name__)
 # connection stands in a head, of which nothing has come yet.
 IDLE, HEAD, BODY = range(3)
 
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 _HEAD_END = b"\r\n\r\n"
 # Chunked bodies are parsed in pieces between these sizes, so that what is pipelined behind the
 # last chunk is noticed soon.
@@ -44,6 +47,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     limits: ClassVar[ConnectionLimits]
     flow: HeldFlow
+    cycle: Exchange
 
     def __init__(
         self,
@@ -64,7 +68,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._raw_bytes = 0
         self._is_upgrading = False
         # The request that is being answered; uvicorn's ``cycle`` is the newest one.
-        self._active: RequestResponseCycle | None = None
+        self._active: Exchange | None = None
         # What came behind a waiting request, not parsed yet.
         self._rest = b""
         # Whether nothing is parsed any more.
@@ -77,7 +81,6 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses request by request, until one has to wait for the answer to another."""
-        self._unset_keepalive_if_required()
         if self._is_deaf:
             self._throw_away(data)
             return
@@ -95,20 +98,69 @@ class StrictProtocol(HttpToolsProtocol):
         if self._head_bytes > self.limits.header_bytes:
             raise _TOO_LARGE
         parser = self.parser
+        method, version = parser.get_method(), parser.get_http_version()
         if self.url[:1] != b"/":
-            check_target(parser.get_method(), self.url)
-        self._length = body_length(parser.get_http_version(), self.headers, self.limits.headers)
+            check_target(method, self.url)
+        self._length = body_length(version, self.headers, self.limits.headers)
         if parser.should_upgrade():
             self._is_upgrading = True
             return
-        super().on_headers_complete()
+        self._begin_exchange(method.decode("ascii"), version)
         # The app has the list: trailer fields, which nobody checks, must not join it.
         self.headers = []
         self._phase = BODY
         self._since = None
         self._body_bytes = self._raw_bytes = 0
-        if not self.pipeline:
-            self._active = self.cycle
+
+    def _begin_exchange(self, method: str, version: str) -> None:
+        is_busy = self._is_answering
+        self.cycle = Exchange(
+            scope=self._scope(method, version),
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if is_busy:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        else:
+            self._start(self.cycle)
+
+    def _scope(self, method: str, version: str) -> Any:
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": method,
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+
+    def _start(self, cycle: Exchange) -> None:
+        self._active = cycle
+        self.tasks.add(self.loop.create_task(self._run(cycle)))
+
+    async def _run(self, cycle: Exchange) -> None:
+        try:
+            await cycle.run_asgi(self.app)
+        finally:
+            self.tasks.discard(asyncio.current_task())
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -118,13 +170,17 @@ class StrictProtocol(HttpToolsProtocol):
         if not self._is_upgrading:
             super().on_message_complete()
             self._phase = IDLE
+            self._since = None
 
     def on_response_complete(self) -> None:
-        upcoming = self.pipeline[-1][0] if self.pipeline else None
-        super().on_response_complete()
-        if upcoming is not None and not self.transport.is_closing():
-            self._active = upcoming
-            self._read_on()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            if self._phase == IDLE:
+                self._since = None
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start(cast(Exchange, self.pipeline.pop()[0]))
+                self._read_on()
         if self._is_deaf:
             self._finish()
 

@@ -71,7 +71,6 @@ class HardenedProtocol(StrictProtocol):
             self._active.disconnected = True
             self._active.message_event.set()
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()
         self._gate.detach(self._wire)
 
     def resume_writing(self) -> None:
@@ -92,17 +91,20 @@ class HardenedProtocol(StrictProtocol):
             self._check_head(now)
         elif self._phase == BODY:
             self._check_body(now, tick)
-        elif self.timeout_keep_alive_task is None and not self._is_answering:
-            # The answer came before the body's end, which unset the timer that stock had set.
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        elif not self._is_answering:
+            self._check_idle(now)
 
     def _is_stuck(self, size: int, now: float) -> bool:
         if not self._unsent or size < self._unsent:
             self._stuck_since = now
         self._unsent = size
         return now - self._stuck_since >= self.limits.write_seconds
+
+    def _check_idle(self, now: float) -> None:
+        if self._since is None:
+            self._since = now
+        elif now - self._since >= self.timeout_keep_alive:
+            self._close()
 
     def _check_head(self, now: float) -> None:
         if self._is_answering:
@@ -145,7 +147,7 @@ class HardenedProtocol(StrictProtocol):
         if self.pipeline:
             self.pipeline.popleft()
             return
-        if self.cycle.response_started:
+        if self.cycle.is_on_wire:
             self._last_words = b""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
@@ -180,7 +182,6 @@ class HardenedProtocol(StrictProtocol):
         """
         self._is_deaf = True
         self._rest = b""
-        self._unset_keepalive_if_required()
         self._linger_until = self.loop.time() + self.limits.linger_seconds
         self._gate.is_closing = _always
         if self._wire.can_write_eof():

@@ -14,22 +14,29 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
+from contracts.runtime.acceptor import Acceptor
+from contracts.runtime.failure import Failure, ProcessFailed
 from contracts.runtime.protocol import ConnectionLimits, protocol_class
+from contracts.runtime.settings import StartError
 
 GRACEFUL_SECONDS = 15
+# Draining and what is in flight together: the rest of half a minute is for the parts' own end.
+_STOP_SECONDS = 25
 KEEP_ALIVE_SECONDS = 75
 SLOW_CALLBACK_SECONDS = 0.05
 _BACKLOG = 2048
+_CLOSE = (b"connection", b"close")
 _GC_THRESHOLDS = (10_000, 20, 1_000)
 
 
-class ListenError(Exception):
-    """The address cannot be listened on; the message is one line."""
+class ListenError(StartError):
+    """The address cannot be listened on."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -42,6 +49,25 @@ class DrainingServer(uvicorn.Server):
         self._on_drain = on_drain
         self._drain_seconds = drain_seconds
         self._close_at: float | None = None
+        self.servers = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn, whose listening with the event loop's own server this replaces."""
+        await self.lifespan.startup()
+        for listener in sockets or ():
+            # One that is bound only listens from now on.
+            listener.listen(_BACKLOG)
+            acceptor = Acceptor(listener, self._make_protocol)
+            acceptor.start()
+            self.servers.append(acceptor)  # type: ignore[arg-type]
+        self.started = True
+
+    def _make_protocol(self) -> asyncio.BaseProtocol:
+        make: Any = self.config.http_protocol_class
+        return cast(
+            asyncio.BaseProtocol,
+            make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state),
+        )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The signal handler. Not recording the signal is what makes the exit code 0."""
@@ -50,6 +76,9 @@ class DrainingServer(uvicorn.Server):
             return
         self._close_at = time.monotonic() + self._drain_seconds
         self._on_drain()
+        # Clients take their connections elsewhere before the server ends them.
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers.append(_CLOSE)
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second by uvicorn; True ends the main loop."""
@@ -80,10 +109,15 @@ async def serve(
     drain_seconds: float,
     ends_with_stdin: bool = False,
     limits: ConnectionLimits | None = None,
+    failure: Failure | None = None,
 ) -> None:
-    """Serves ``app`` on ``listener`` until a signal, or until stdin ends if so asked.
+    """Serves ``app`` on ``listener`` until a signal, or until stdin ends if so asked: then the
+    supervisor at its other end reads a line ``serving`` from stdout first.
 
     The app's lifespan is the caller's: it surrounds this call.
+
+    Raises:
+        ProcessFailed: ``failure`` was set; nothing is served any more.
     """
     config = uvicorn.Config(
         app,
@@ -97,13 +131,31 @@ async def serve(
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        timeout_graceful_shutdown=int(min(GRACEFUL_SECONDS, _STOP_SECONDS - drain_seconds)),
     )
     server = DrainingServer(config, on_drain, drain_seconds)
     if ends_with_stdin:
         _stop_at_end_of_stdin(server)
+        _say_that_it_serves()
     calm_garbage_collector()
-    await server.serve(sockets=[listener])
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    if failure is None:
+        await serving
+    else:
+        await _serve_until(failure, server, serving)
+
+
+async def _serve_until(
+    failure: Failure, server: DrainingServer, serving: asyncio.Task[None]
+) -> None:
+    failed = asyncio.create_task(failure.wait())
+    await asyncio.wait({failed, serving}, return_when=asyncio.FIRST_COMPLETED)
+    failed.cancel()
+    if failure.reason is not None:
+        server.should_exit = server.force_exit = True
+    await serving
+    if failure.reason is not None:
+        raise ProcessFailed(failure.reason)
 
 
 def raise_descriptor_limit() -> None:
@@ -130,6 +182,12 @@ def run(main: Callable[[], Any]) -> None:
         # Heeded in asyncio's debug mode only (PYTHONASYNCIODEBUG=1).
         runner.get_loop().slow_callback_duration = SLOW_CALLBACK_SECONDS
         runner.run(main())
+
+
+def _say_that_it_serves() -> None:
+    # The supervisor may be gone: then stdin ends, which ends this process.
+    with suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), b"serving\n")
 
 
 def _stop_at_end_of_stdin(server: DrainingServer) -> None:

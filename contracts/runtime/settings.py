@@ -17,8 +17,12 @@ PREFIX = "FORMFLOW_"
 _FILE_SUFFIX = "_FILE"
 
 
-class SettingsError(Exception):
-    """The configuration cannot be used; the message is one line that names the setting."""
+class StartError(Exception):
+    """A process cannot start, or a command not run; the message is one line that says why."""
+
+
+class SettingsError(StartError):
+    """The configuration cannot be used; the message names the setting."""
 
 
 def _split_list(value: Any) -> Any:
@@ -112,6 +116,21 @@ class Settings(BaseModel):
         None,
         description="Where a gateway stages files while they arrive; by default `staging` in the "
         "data directory.",
+    )
+    spool: Literal["on", "off"] = Field(
+        "on",
+        description="Whether a gateway keeps submissions on its disk while the backend is away; if "
+        "`off`, they are refused meanwhile.",
+    )
+    spool_dir: Path | None = Field(
+        None,
+        description="Where a gateway keeps them; by default `spool` in the data directory.",
+    )
+    spool_bytes: int = Field(
+        2 * 1024**3, ge=1_048_576, description="Bytes a gateway's spool may hold, files included."
+    )
+    spool_free_bytes: int = Field(
+        256 * 1024**2, ge=0, description="Bytes of its disk that the spool leaves free."
     )
     problem_base: str = Field(
         "https://formflow.cc/problems", description="The prefix of every problem's `type`."

@@ -81,7 +81,7 @@ def test_results_survive_the_wire() -> None:
         ItemResult(ItemStatus.STORED, "sub_1", 1),
         ItemResult(ItemStatus.REJECTED, "sub_2", 2, "form-not-live"),
     ]
-    assert internal.decode_results(internal.encode_results(results)) == results
+    assert internal.decode_batch_answer(internal.encode_results(results)).results == results
 
 
 def test_look_ups_and_changes_survive_the_wire() -> None:

