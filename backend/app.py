@@ -8,14 +8,16 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.answers import json_response
 from backend.api import finish_app
 from backend.changes import create_state
 from backend.db import Database
+from backend.internal.batches import BatchEndpoint
 from backend.internal.routes import internal_routes
 from backend.management import management_routes
+from backend.metrics import CONTENT_TYPE, CommitCounts, exposition
 from backend.schema import HEAD, current_revision, migrate
 from backend.services import create_services
 from backend.sweeper import Sweeper
@@ -35,19 +37,30 @@ class Backend:
         bearer is the local operator, and there is no internal surface."""
         clock = clock or SystemClock()
         self._database = Database(settings.sqlalchemy_url())
+        self.failure = self._database.failure
         self._settings = settings
         self._services = create_services(settings, clock, self._database, operator_token)
         self._sweeper = Sweeper(self._database, self._services.files, clock)
         self._is_sweeping = operator_token is None
         self._is_draining = False
+        self._commits = CommitCounts()
         routes = [
             Route("/livez", _livez),
             Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics),
             *management_routes(self._services),
         ]
         if operator_token is None:
             routes += internal_routes(self._services, settings.required_internal_token())
-        self._app = finish_app(Starlette(routes=routes), settings.problem_base, clock)
+        self._app: ASGIApp = finish_app(Starlette(routes=routes), settings.problem_base, clock)
+        if operator_token is None:
+            self._app = BatchEndpoint(
+                self._app,
+                self._services.intake,
+                settings.required_internal_token(),
+                settings.problem_base,
+                self._commits,
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -79,6 +92,7 @@ class Backend:
             yield
             return
         sweeping = asyncio.create_task(self._sweeper.run())
+        self.failure.watch(sweeping, "the sweeper")
         try:
             yield
         finally:
@@ -98,12 +112,21 @@ class Backend:
             await create_state(connection)
         _warn_of_dummy_secret(self._settings)
 
+    async def _metrics(self, _: Request) -> Response:
+        durability = await self._database.durability()
+        body = exposition(self._commits, durability)
+        return Response(body, headers={"content-type": CONTENT_TYPE})
+
     async def _readyz(self, _: Request) -> Response:
         # From a flag, without I/O: the database was there at the start, and each request says for
         # itself if it no longer is.
-        status = "unready" if self._is_draining else "ready"
-        document = {"status": status, "draining": self._is_draining}
-        return json_response(document, 503 if self._is_draining else 200)
+        is_unready = self._is_draining or self.failure.reason is not None
+        document = {
+            "status": "unready" if is_unready else "ready",
+            "draining": self._is_draining,
+            "failed": self.failure.reason,
+        }
+        return json_response(document, 503 if is_unready else 200)
 
 
 def _warn_of_dummy_secret(settings: Settings) -> None:

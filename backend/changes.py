@@ -11,14 +11,22 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.db import Database
 from backend.tables import config_state
+from backend.transaction import Transaction
 
 # Another process may have written to the same database: its changes are noticed this often.
 _POLL_SECONDS = 0.25
+
+
+_bump = (
+    update(config_state)
+    .values(revision=config_state.c.revision + bindparam("step"))
+    .returning(config_state.c.revision)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +39,13 @@ class ConfigState:
 
 async def bump_revision(connection: AsyncConnection) -> int:
     """The next revision, taken inside the transaction that makes the change."""
-    statement = (
-        update(config_state)
-        .values(revision=config_state.c.revision + 1)
-        .returning(config_state.c.revision)
-    )
-    return int((await connection.execute(statement)).scalar_one())
+    return int((await connection.execute(_bump, {"step": 1})).scalar_one())
+
+
+def bump_revision_in(transaction: Transaction) -> int:
+    """As ``bump_revision``, for a transaction that is one synchronous function."""
+    [row] = transaction.rows(_bump, {"step": 1})
+    return int(row.revision)
 
 
 async def read_state(connection: AsyncConnection) -> ConfigState:

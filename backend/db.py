@@ -5,23 +5,27 @@ an immediate transaction, and reads have connections of their own, so that no re
 a writer. A commit returns after its fsync.
 
 ``transact`` is for the intake, where every hop between event loop and driver counts: the whole
-transaction is one synchronous function, which on SQLite runs in a thread of its own.
+transaction is one synchronous function, which on SQLite runs in a thread of its own, straight on
+the driver (``backend.transaction``).
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection as SyncConnection
-from sqlalchemy import Engine, create_engine, event, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from backend.sqlite_file import ensure_file
+from backend.sqlite_writer import SqliteWriter, has_disk_failed
+from backend.transaction import SqlalchemyTransaction, Transaction
 from contracts.problems import Problem, Rejected
+from contracts.runtime.failure import Failure
 from contracts.runtime.telemetry import get_logger
 
 Connection = AsyncConnection
@@ -30,7 +34,13 @@ Connection = AsyncConnection
 Result = TypeVar("Result")
 
 _log = get_logger("backend")
-_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
+_AWAY = (
+    OperationalError,
+    InterfaceError,
+    PoolTimeoutError,
+    sqlite3.OperationalError,
+    OSError,
+)
 _SQLITE_BUSY_MS = 2_000
 _SQLITE_READERS = 4
 _POSTGRES_POOL = 10
@@ -40,6 +50,8 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_SQLITE_BUSY_MS}",
     "PRAGMA temp_store=MEMORY",
+    # A long reader lets the log grow; it is cut back to this many bytes behind it.
+    f"PRAGMA journal_size_limit={64 * 1024**2}",
 )
 
 
@@ -55,46 +67,40 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
-            _create_directory_of(url)
+            ensure_file(Path(_path_of(url)))
             self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", pool_size=1)
             self._reader = _sqlite_engine(url, "BEGIN", pool_size=_SQLITE_READERS)
         else:
             self._writer = self._reader = create_async_engine(url, pool_size=_POSTGRES_POOL)
+        # A commit whose fsync failed may or may not be on the disk: nothing more is promised on it.
+        self.failure = Failure()
         self._write_turn = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, "sqlite-writer") if self.is_sqlite else None
-        self._sync_writer = _sync_sqlite_engine(url) if self.is_sqlite else None
+        self._sqlite = SqliteWriter(_path_of(url), _PRAGMAS) if self.is_sqlite else None
 
-    async def transact(self, work: Callable[[SyncConnection], Result]) -> Result:
+    async def transact(self, work: Callable[[Transaction], Result]) -> Result:
         """The result of ``work``, in a transaction that commits, durably, when it returns.
 
         Raises what ``work`` raises, and then nothing of it is stored.
         """
-        with _translated():
-            if self._thread is None or self._sync_writer is None:
+        with self._translated():
+            if self._sqlite is None:
                 async with self._writer.begin() as connection:
-                    return await connection.run_sync(work)
-            loop = asyncio.get_running_loop()
+                    return await connection.run_sync(lambda sync: work(SqlalchemyTransaction(sync)))
             async with self._write_turn:
-                return await loop.run_in_executor(self._thread, self._transact, work)
-
-    def _transact(self, work: Callable[[SyncConnection], Result]) -> Result:
-        if self._sync_writer is None:
-            raise RuntimeError("only SQLite has a synchronous writer")
-        with self._sync_writer.begin() as connection:
-            return work(connection)
+                return await self._sqlite.transact(work)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A read-only transaction: one consistent state on SQLite, one per statement on
         PostgreSQL."""
-        with _translated():
+        with self._translated():
             async with self._reader.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits, durably, when the block ends and rolls back if it raises."""
-        with _translated():
+        with self._translated():
             if not self.is_sqlite:
                 async with self._writer.begin() as connection:
                     yield connection
@@ -102,41 +108,51 @@ class Database:
             async with self._write_turn, self._writer.begin() as connection:
                 yield connection
 
+    async def durability(self) -> dict[str, str]:
+        """What the connection that commits says of its durability. Raises Rejected(UNAVAILABLE)."""
+        with self._translated():
+            if self._sqlite is not None:
+                return await self._sqlite.durability()
+            async with self._writer.connect() as connection:
+                return {
+                    name: str((await connection.execute(text(f"SHOW {name}"))).scalar_one())
+                    for name in ("fsync", "synchronous_commit", "full_page_writes")
+                }
+
     async def close(self) -> None:
         """Closes every connection; nothing may be used afterwards."""
         await self._writer.dispose()
         await self._reader.dispose()
-        if self._thread is not None and self._sync_writer is not None:
-            # In the thread, which ends what it is doing first.
-            await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._sync_writer.dispose
-            )
-            self._thread.shutdown()
+        if self._sqlite is not None:
+            await self._sqlite.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turns "the database cannot be used now" into a refusal that invites a repeat."""
+        if self.failure.reason is not None:
+            raise _unavailable()
+        try:
+            yield
+        except (*_AWAY, DatabaseError, sqlite3.DatabaseError) as error:
+            if has_disk_failed(error):
+                self.failure.set(f"the database's disk failed: {error}")
+            elif not isinstance(error, _AWAY):
+                raise
+            _log.error("database unavailable", error=str(error))
+            raise _unavailable() from error
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turns "the database cannot be used now" into a refusal that invites a repeat."""
-    try:
-        yield
-    except _AWAY as error:
-        _log.error("database unavailable", error=str(error))
-        raise Rejected(
-            Problem.UNAVAILABLE,
-            "The database cannot be reached right now. Try again in a moment.",
-            headers={"Retry-After": "2"},
-        ) from error
+def _unavailable() -> Rejected:
+    return Rejected(
+        Problem.UNAVAILABLE,
+        "The database cannot be reached right now. Try again in a moment.",
+        headers={"Retry-After": "2"},
+    )
 
 
 def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
     _prepare_sqlite(engine.sync_engine, begin)
-    return engine
-
-
-def _sync_sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url.replace("+aiosqlite", "+pysqlite", 1), pool_size=1, max_overflow=0)
-    _prepare_sqlite(engine, "BEGIN IMMEDIATE")
     return engine
 
 
@@ -155,7 +171,8 @@ def _prepare_sqlite(engine: Engine, begin: str) -> None:
         connection.exec_driver_sql(begin)
 
 
-def _create_directory_of(url: str) -> None:
+def _path_of(url: str) -> str:
     database = make_url(url).database
-    if database:
-        Path(database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not database:
+        raise ValueError(f"{url} names no file")
+    return database

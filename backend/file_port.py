@@ -12,6 +12,7 @@ from typing import Protocol
 
 from contracts.problems import Problem, Rejected
 from contracts.runtime.telemetry import get_logger
+from contracts.small_files import SmallFile
 
 LIST_SIZE = 1_000
 _KEY_BYTES_MAX = 900
@@ -53,6 +54,13 @@ class FileStore(Protocol):
             BadKey, ContentMismatch: nothing is stored. What ``chunks`` raises passes through.
         """
 
+    async def put_all(self, files: Sequence[SmallFile]) -> None:
+        """Stores small files, of different keys, together.
+
+        Raises:
+            BadKey, ContentMismatch: of one of them; the others are stored, each whole, or not.
+        """
+
     async def get(self, key: str) -> StoredObject | None:
         """The file, None if there is none."""
 
@@ -89,6 +97,12 @@ async def verified(
         if chunk:
             yield chunk
     if size not in (None, arrived) or sha256 not in (None, digest.hexdigest()):
+        raise ContentMismatch
+
+
+def check_content(file: SmallFile) -> None:
+    """Raises ContentMismatch."""
+    if hashlib.sha256(file.data).hexdigest() != file.sha256:
         raise ContentMismatch
 
 

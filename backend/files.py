@@ -1,5 +1,6 @@
 """The file store of the settings: a local directory, or an S3 bucket through obstore."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from backend.local_files import LocalFiles
 from contracts.problems import Rejected
 from contracts.runtime.settings import Settings
 from contracts.runtime.telemetry import get_logger
+from contracts.small_files import SmallFile
 
 __all__ = [
     "BadKey",
@@ -98,6 +100,13 @@ class BucketFiles:
                     key, content, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
                 )
 
+    async def put_all(self, files: Sequence[SmallFile]) -> None:
+        """See FileStore. Each is a request, all at once."""
+        puts = [self.put(f.object_key, _once(f.data), len(f.data), f.sha256) for f in files]
+        for failure in await asyncio.gather(*puts, return_exceptions=True):
+            if failure is not None:
+                raise failure
+
     async def get(self, key: str) -> StoredObject | None:
         """See FileStore."""
         checked_key(key)
@@ -131,6 +140,10 @@ class BucketFiles:
             with _translated():
                 piece = await self._store.get_range_async(key, start=start, length=length)
             yield bytes(piece)
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 @contextmanager

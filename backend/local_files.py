@@ -3,21 +3,39 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
-from backend.file_port import LIST_SIZE, StoredObject, checked_key, store_unavailable, verified
+from backend.durable_directories import DurableDirectories, sync
+from backend.file_port import (
+    LIST_SIZE,
+    StoredObject,
+    check_content,
+    checked_key,
+    store_unavailable,
+    verified,
+)
+from contracts.small_files import SmallFile
 
 _READ_BYTES = 256 * 1024
+# They all wait for the disk, which makes one flush of what is asked for at the same time.
+_WRITERS = 16
+
+Work = TypeVar("Work")
+Done = TypeVar("Done")
 
 
 class LocalFiles:
     """A FileStore. An unfinished file stands beside its place, and is swept like an orphan."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = root.absolute()
+        self._directories = DurableDirectories(self._root)
+        self._writers = ThreadPoolExecutor(_WRITERS, "file-writer")
 
     async def put(
         self,
@@ -31,12 +49,28 @@ class LocalFiles:
         unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
         with _translated():
             try:
-                await asyncio.to_thread(_create, unfinished)
+                await asyncio.to_thread(self._create, unfinished)
                 async for chunk in verified(chunks, size, sha256):
                     await asyncio.to_thread(_append, unfinished, chunk)
-                await asyncio.to_thread(_publish, unfinished, path, self._root)
+                await asyncio.to_thread(self._publish, unfinished, path)
             finally:
                 unfinished.unlink(missing_ok=True)
+
+    async def put_all(self, files: Sequence[SmallFile]) -> None:
+        """See FileStore. A few files go to each writer, whatever their number."""
+        for file in files:
+            checked_key(file.object_key)
+        shares = [files[number::_WRITERS] for number in range(min(_WRITERS, len(files)))]
+        with _translated():
+            written = await asyncio.gather(
+                *(self._in_writer(self._write, share) for share in shares), return_exceptions=True
+            )
+            directories = set[str]()
+            for result in written:
+                if isinstance(result, BaseException):
+                    raise result
+                directories |= result
+            await self._in_writer(self._directories.settle, directories)
 
     async def get(self, key: str) -> StoredObject | None:
         """See FileStore."""
@@ -51,7 +85,7 @@ class LocalFiles:
     async def delete(self, keys: Sequence[str]) -> None:
         """See FileStore."""
         with _translated():
-            await asyncio.to_thread(_unlink, [self._root / checked_key(key) for key in keys])
+            await asyncio.to_thread(self._unlink, [self._root / checked_key(key) for key in keys])
 
     async def keys_before(self, time_ms: int) -> AsyncIterator[Sequence[str]]:
         """See FileStore."""
@@ -68,6 +102,43 @@ class LocalFiles:
                     if path.stat().st_mtime < before:
                         yield path.relative_to(self._root).as_posix()
 
+    def _in_writer(self, work: Callable[[Work], Done], argument: Work) -> asyncio.Future[Done]:
+        return asyncio.get_running_loop().run_in_executor(self._writers, work, argument)
+
+    def _create(self, path: Path) -> None:
+        self._directories.make(str(path.parent))
+        path.touch(0o600, exist_ok=False)
+
+    def _publish(self, unfinished: Path, path: Path) -> None:
+        """Makes the file durable under its name: its bytes first, then every directory on the way,
+        the one that holds the root included."""
+        sync(str(unfinished))
+        unfinished.replace(path)
+        sync(str(path.parent))
+        self._directories.settle([str(path.parent)])
+
+    def _write(self, files: Sequence[SmallFile]) -> set[str]:
+        """Writes files whose directories are then to be settled. Raises ContentMismatch."""
+        directories = set()
+        for file in files:
+            check_content(file)
+            path = f"{self._root}/{file.object_key}"
+            directory = os.path.dirname(path)
+            self._directories.make(directory)
+            _write_whole(path, file.data)
+            directories.add(directory)
+        for directory in directories:
+            sync(directory)
+        return directories
+
+    def _unlink(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+            # The directory of a submission goes with its last file.
+            self._directories.forget(str(path.parent))
+            with suppress(OSError):
+                path.parent.rmdir()
+
 
 @contextmanager
 def _translated() -> Iterator[None]:
@@ -75,11 +146,6 @@ def _translated() -> Iterator[None]:
         yield
     except OSError as error:
         raise store_unavailable(error) from error
-
-
-def _create(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(0o600, exist_ok=False)
 
 
 def _append(path: Path, chunk: bytes) -> None:
@@ -90,31 +156,22 @@ def _append(path: Path, chunk: bytes) -> None:
         file.write(chunk)
 
 
-def _publish(unfinished: Path, path: Path, root: Path) -> None:
-    """Makes the file durable under its name: its bytes first, then every directory on the way,
-    the one that holds the root included."""
-    _fsync(unfinished)
-    unfinished.replace(path)
-    for directory in path.parents:
-        _fsync(directory)
-        if directory == root.parent:
-            break
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _write_whole(path: str, data: bytes) -> None:
+    unfinished = f"{path}.{secrets.token_hex(8)}.part"
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with open(unfinished, "xb", buffering=0, opener=_open_private) as file:
+            if file.write(data) != len(data):
+                raise OSError(f"{path}: not all of it could be written")
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        raise
 
 
-def _unlink(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-        # The directory of a submission goes with its last file.
-        with suppress(OSError):
-            path.parent.rmdir()
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 async def _read_file(path: Path, size: int) -> AsyncIterator[bytes]:

@@ -23,6 +23,7 @@ async def run_backend(
             ends_with_stdin=ends_with_stdin,
             # Its clients are a few gateways, each with many connections.
             limits=ConnectionLimits(per_address=0),
+            failure=backend.failure,
         )
 
 

@@ -6,14 +6,15 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.db import Database
+from contracts.runtime.settings import StartError
 
-HEAD = "0001"
+HEAD = "0002"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number, as long as every version uses the same.
 _LOCK_ID = 7_308_895
 
 
-class SchemaError(Exception):
+class SchemaError(StartError):
     """The database cannot be brought to this version; the message says why."""
 
 

@@ -66,7 +66,7 @@ def create_services(
         verifier=verifier,
         access=Access(database, verifier, operator_token),
         plans=plans,
-        intake=Intake(database, plans, clock),
+        intake=Intake(database, plans, clock, feed),
         form_configs=FormConfigs(settings, plans, sealer),
         forms=FormService(database, feed, clock, turnstile, files),
         submissions=SubmissionService(database, files),

@@ -1,10 +1,12 @@
-"""Removes what nothing refers to any more: files without a submission, keys that have expired."""
+"""Removes what nothing refers to any more: files without a submission, keys that have
+expired, leases that are settled."""
 
 import asyncio
 
 from backend.db import Database
 from backend.file_port import FileStore
 from backend.internal.idempotency import delete_expired
+from backend.internal.lease_store import delete_past
 from backend.submissions.file_store import known_keys
 from contracts.files import is_object_key
 from contracts.runtime.clock import Clock
@@ -15,6 +17,7 @@ ORPHAN_MS = 3600 * 1000
 FIRST_SECONDS = 60.0
 INTERVAL_SECONDS = 600.0
 _KEYS_AT_ONCE = 1_000
+_PAST_MS = 60 * 24 * ORPHAN_MS
 _log = get_logger("backend")
 
 
@@ -39,7 +42,14 @@ class Sweeper:
     async def sweep(self) -> None:
         """Sweeps once. Raises Rejected(UNAVAILABLE)."""
         await self.sweep_keys()
+        await self.sweep_leases()
         await self.sweep_files()
+
+    async def sweep_leases(self) -> None:
+        """Removes leases that ended long ago and are settled in full."""
+        async with self._database.write() as connection:
+            before_ms = self._clock.now_ms() - _PAST_MS
+            await delete_past(connection, before_ms, limit=_KEYS_AT_ONCE)
 
     async def sweep_files(self) -> int:
         """Removes the files that have been without a submission for an hour; how many it were.

@@ -131,9 +131,51 @@ usage_months = Table(
     Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
     Column("month", Text, primary_key=True),
     Column("submissions", BigInteger, nullable=False),
+    # Units on lease: the sum of granted less settled over the month's leases. Whoever changes a
+    # lease holds this row.
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
     # When four fifths and all of the quota were reached: the owner is told once of each.
     Column("reached_80_at", BigInteger),
     Column("reached_100_at", BigInteger),
+)
+
+# Gateways with a spool. Leases are granted to ``session`` only, one life of a gateway's memory.
+lease_holders = Table(
+    "lease_holders",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("session", Text, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+
+# Units of a month's quota that a holder may accept by itself while the backend is away.
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("holder", Text, nullable=False, index=True),
+    Column("session", Text, nullable=False),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("month", Text, nullable=False),
+    Column("granted", BigInteger, nullable=False),
+    # Units that stored submissions have cost: never more than were granted.
+    Column("settled", BigInteger, nullable=False),
+    # From then on its holder spends nothing more of it.
+    Column("ended_at", BigInteger),
+    Column("recalled_at", BigInteger),
+    # The configuration revision of the recall.
+    Column("revision", BigInteger, index=True),
+    Index(None, "account_id", "month"),
+)
+
+# A promised id whose submission turned out to be a replay of another.
+submission_aliases = Table(
+    "submission_aliases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    # Not a foreign key: the submission may be deleted before its alias is known.
+    Column("submission_id", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
 )
 
 api_keys = Table(

@@ -24,6 +24,7 @@ class FormConfigs:
 
     def of(self, row: Any) -> FormConfig:
         """The document of a row of ``forms`` that is not deleted, with its account's ``plan``."""
+        plan = self._plans.get(row.plan)
         return FormConfig(
             id=row.id,
             slug=row.slug,
@@ -39,7 +40,8 @@ class FormConfigs:
             rate_limit_per_minute=row.rate_limit_per_minute,
             idempotency_strict=row.idempotency_strict,
             turnstile=self._turnstile(row) if row.turnstile_enabled else None,
-            file_bytes=self._plans.get(row.plan).file_bytes,
+            file_bytes=plan.file_bytes,
+            has_quota=plan.submissions_per_month is not None,
         )
 
     def _turnstile(self, row: Any) -> TurnstileConfig:

@@ -2,28 +2,34 @@
 
 Guarantees: when ``commit`` returns, every item it calls stored is on a disk that has been fsynced;
 an id, and a form's idempotency key for its 24 hours, is stored at most once, whatever is sent
-again; an account never stores more than its quota; nothing is stored for a form that is gone or
-not live, or with a key that is revoked, even if a gateway has not heard of it yet. Each item gets
-its own result: one bad item does not spoil the batch.
+again, and every promised id stands for a submission; an account never stores more than its quota;
+nothing is stored for a form that is gone or not live, or with a key that is revoked, even if a
+gateway has not heard of it yet, unless it was promised before. Each item gets its own result: one
+bad item does not spoil the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import insert, select
 
+from backend.changes import ChangeFeed
 from backend.db import Database
 from backend.internal import idempotency
-from backend.internal.idempotency import Bound, FormKey
+from backend.internal.grants import Granter
+from backend.internal.judge import Judge, Known, form_key
+from backend.internal.lease_store import AccountMonth
+from backend.internal.leases import LeaseDesk
 from backend.internal.quota import Ledger
 from backend.plans.catalogue import Plans
-from backend.tables import accounts, api_keys, files, forms, submissions
-from contracts.forms import FormStatus
-from contracts.problems import Problem
+from backend.tables import accounts, api_keys, files, forms, submission_aliases, submissions
+from backend.transaction import Conflict, Transaction, among, encode_texts
+from contracts.internal import Batch, BatchAnswer
+from contracts.leases import Lease
 from contracts.runtime.clock import Clock
-from contracts.submissions import ItemResult, ItemStatus, Submission, SubmissionStatus
+from contracts.submissions import ItemResult, Submission
 
 _ATTEMPTS = 3
 
@@ -39,41 +45,78 @@ _live_forms = (
         accounts.c.plan,
     )
     .join(accounts, accounts.c.id == forms.c.account_id)
-    .where(forms.c.id.in_(bindparam("ids", expanding=True)), forms.c.deleted_at.is_(None))
+    .where(among(forms.c.id, "ids"), forms.c.deleted_at.is_(None))
     .with_for_update(read=True, of=forms)
 )
-_valid_keys = (
-    select(api_keys.c.key_id, api_keys.c.account_id)
-    .where(api_keys.c.key_id.in_(bindparam("ids", expanding=True)), api_keys.c.revoked_at.is_(None))
+_keys = (
+    select(api_keys.c.key_id, api_keys.c.account_id, api_keys.c.revoked_at)
+    .where(among(api_keys.c.key_id, "ids"))
     .with_for_update(read=True)
 )
 _known_ids = select(submissions.c.id, submissions.c.received_at).where(
-    submissions.c.id.in_(bindparam("ids", expanding=True))
+    among(submissions.c.id, "ids")
 )
+_known_aliases = select(submission_aliases).where(among(submission_aliases.c.id, "ids"))
 _insert = insert(submissions)
+_insert_files = insert(files)
+_insert_alias = insert(submission_aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one transaction did; ``short`` are the months of which it refused a unit while others
+    were on lease."""
+
+    results: list[ItemResult]
+    leases: list[Lease] = field(default_factory=list)
+    short: frozenset[AccountMonth] = frozenset()
 
 
 class Intake:
     """Commits batches."""
 
-    def __init__(self, database: Database, plans: Plans, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, plans: Plans, clock: Clock, feed: ChangeFeed | None = None
+    ) -> None:
+        """The ``feed`` is told of recalls."""
         self._database = database
         self._plans = plans
         self._clock = clock
+        self._granter = Granter(clock)
+        self.leases = LeaseDesk(database, clock, feed)
 
     async def commit(self, batch: Sequence[Submission]) -> list[ItemResult]:
+        """``answer`` to a batch whose gateway wants no leases."""
+        return (await self.answer(Batch(list(batch)))).results
+
+    async def answer(self, batch: Batch) -> BatchAnswer:
         """Stores what may be stored; the results are in the order of the batch.
 
+        Before something is refused whose quota is on lease, the lease is recalled.
+
         Raises:
-            Rejected: UNAVAILABLE, when the database is; nothing of the batch is stored then.
+            Rejected: UNAVAILABLE, when the database is; nothing of the batch is stored then, or
+                nothing of what had to wait for the recall.
         """
+        first = await self._transact(batch)
+        if not first.short:
+            return BatchAnswer(first.results, first.leases)
+        await self.leases.recall(first.short)
+        over = [at for at, result in enumerate(first.results) if result.quota is not None]
+        again = await self._transact(Batch([batch.items[at] for at in over], batch.asker))
+        for at, result in zip(over, again.results, strict=True):
+            first.results[at] = result
+        # The recall may have ended what was told before.
+        return BatchAnswer(first.results, again.leases)
+
+    async def _transact(self, batch: Batch) -> Committed:
         attempt = 1
         while True:
             # Ids are hardly ever sent twice: only a collision is worth looking for known ones.
             commit = partial(self._commit, batch, looks_for_known=attempt > 1)
             try:
                 return await self._database.transact(commit)
-            except IntegrityError:
+            except Conflict:
                 # This batch, or another backend, has stored one of these ids or bound one of
                 # these keys before. The next look sees it.
                 if attempt == _ATTEMPTS:
@@ -81,108 +124,82 @@ class Intake:
                 attempt += 1
 
     def _commit(
-        self, batch: Sequence[Submission], connection: Connection, *, looks_for_known: bool
-    ) -> list[ItemResult]:
-        now_ms = self._clock.now_ms()
-        live = _live(connection, batch)
-        key_ids = {item.key_id for item in batch if item.key_id is not None}
-        keyed = {key for item in batch if (key := _form_key(item)) is not None}
-        limits = {
+        self, batch: Batch, transaction: Transaction, *, looks_for_known: bool
+    ) -> Committed:
+        now_ms, items = self._clock.now_ms(), batch.items
+        live = _live(transaction, items)
+        keyed = {key for item in items if (key := form_key(item)) is not None}
+        ledger = self._ledger(transaction, items, live, now_ms)
+        judge = Judge(
+            forms=live,
+            keys=_keys_of(transaction, items),
+            bound=idempotency.find(transaction, keyed, now_ms),
+            ledger=ledger,
+            find_known=partial(_find_known, transaction, items),
+            # What was promised has often been sent before: that is why it was spooled.
+            looks_for_known=looks_for_known or any(item.is_promised for item in items),
+        )
+        results = [judge.decide(item) for item in items]
+        _store(transaction, judge, now_ms)
+        ledger.settle_leases()
+        leases = self._granter.grant(transaction, ledger, batch.asker) if batch.asker else []
+        ledger.close()
+        return Committed(results, leases, frozenset(ledger.short))
+
+    def _ledger(
+        self,
+        transaction: Transaction,
+        items: Sequence[Submission],
+        live: Mapping[str, Any],
+        now_ms: int,
+    ) -> Ledger:
+        lease_ids = {item.lease_id for item in items if item.lease_id is not None}
+        return Ledger(transaction, self._limits(live), now_ms, lease_ids)
+
+    def _limits(self, live: Mapping[str, Any]) -> dict[str, int | None]:
+        return {
             form.account_id: self._plans.get(form.plan).submissions_per_month
             for form in live.values()
         }
-        ledger = Ledger(connection, limits, now_ms)
-        ids = {item.id for item in batch} if looks_for_known else set()
-        judge = _Judge(
-            forms=live,
-            keys=_pairs(connection, _valid_keys, key_ids),
-            known=_pairs(connection, _known_ids, ids),
-            bound=idempotency.find(connection, keyed, now_ms),
-            ledger=ledger,
-        )
-        results = [judge.decide(item) for item in batch]
-        _store(connection, judge.accepted, now_ms)
-        ledger.close()
-        return results
 
 
-class _Judge:
-    """Decides item by item, in order: what one item takes, the next one finds taken."""
-
-    def __init__(
-        self,
-        *,
-        forms: dict[str, Any],
-        keys: dict[str, str],
-        known: dict[str, int],
-        bound: dict[FormKey, Bound],
-        ledger: Ledger,
-    ) -> None:
-        self._forms = forms
-        self._keys = keys
-        self._known = known
-        self._bound = bound
-        self._ledger = ledger
-        self.accepted: list[tuple[Submission, int]] = []
-
-    def decide(self, item: Submission) -> ItemResult:
-        """The result of one item; an accepted one joins ``accepted`` with its charge."""
-        if item.id in self._known:
-            return ItemResult(ItemStatus.REPLAYED, item.id, self._known[item.id])
-        form = self._forms.get(item.form_id)
-        problem = self._refusal(item, form)
-        if problem is not None:
-            return _rejected(item, problem)
-        key = _form_key(item)
-        first = self._bound.get(key) if key is not None else None
-        if first is not None:
-            return _replayed(item, first, form.idempotency_strict)  # type: ignore[union-attr]
-        return self._accept(item, form, key)
-
-    def _refusal(self, item: Submission, form: Any) -> Problem | None:
-        if form is None:
-            return Problem.FORM_NOT_FOUND
-        if form.status != FormStatus.LIVE.value:
-            return Problem.FORM_NOT_LIVE
-        if item.key_id is not None and self._keys.get(item.key_id) != form.account_id:
-            return Problem.INVALID_KEY
-        return None
-
-    def _accept(self, item: Submission, form: Any, key: FormKey | None) -> ItemResult:
-        charge = 0
-        if item.status != SubmissionStatus.SPAM.value and form.mode != "test":
-            charge = 1
-            quota = self._ledger.charge(form.account_id)
-            if quota is not None:
-                return ItemResult(
-                    ItemStatus.REJECTED,
-                    item.id,
-                    item.received_at,
-                    Problem.QUOTA_EXCEEDED.slug,
-                    quota=quota,
-                )
-        self._known[item.id] = item.received_at
-        if key is not None:
-            self._bound[key] = Bound(item.id, item.fingerprint or "", item.received_at)
-        self.accepted.append((item, charge))
-        return ItemResult(ItemStatus.STORED, item.id, item.received_at)
+def _live(transaction: Transaction, items: Sequence[Submission]) -> dict[str, Any]:
+    ids = encode_texts({item.form_id for item in items})
+    return {row.id: row for row in transaction.rows(_live_forms, {"ids": ids})}
 
 
-def _live(connection: Connection, batch: Sequence[Submission]) -> dict[str, Any]:
-    found = connection.execute(_live_forms, {"ids": list({item.form_id for item in batch})})
-    return {row.id: row for row in found}
+def _keys_of(transaction: Transaction, items: Sequence[Submission]) -> dict[str, Any]:
+    ids = {item.key_id for item in items if item.key_id is not None}
+    if not ids:
+        return {}
+    return {row.key_id: row for row in transaction.rows(_keys, {"ids": encode_texts(ids)})}
 
 
-def _store(connection: Connection, accepted: Sequence[tuple[Submission, int]], now_ms: int) -> None:
-    if not accepted:
+def _find_known(transaction: Transaction, items: Sequence[Submission]) -> dict[str, Known]:
+    """The items' ids that stand for a submission already."""
+    ids = {"ids": encode_texts({item.id for item in items})}
+    known = {row.id: Known(row.id, row.received_at) for row in transaction.rows(_known_ids, ids)}
+    for row in transaction.rows(_known_aliases, ids):
+        known[row.id] = Known(row.submission_id, row.received_at)
+    return known
+
+
+def _store(transaction: Transaction, judge: Judge, now_ms: int) -> None:
+    aliases = [
+        {"id": id, "submission_id": known.submission_id, "received_at": known.received_at}
+        for id, known in judge.aliases.items()
+    ]
+    if aliases:
+        transaction.run(_insert_alias, aliases)
+    if not judge.accepted:
         return
-    connection.execute(_insert, [_row(*pair) for pair in accepted])
-    idempotency.bind(
-        connection, [item for item, _ in accepted if item.idempotency_key is not None], now_ms
-    )
-    stored_files = [row for item, _ in accepted for row in _file_rows(item)]
+    transaction.run(_insert, [_row(*pair) for pair in judge.accepted])
+    items = [item for item, _ in judge.accepted]
+    keyed = [item for item in items if item.idempotency_key is not None]
+    idempotency.bind(transaction, keyed, now_ms)
+    stored_files = [row for item in items for row in _file_rows(item)]
     if stored_files:
-        connection.execute(insert(files), stored_files)
+        transaction.run(_insert_files, stored_files)
 
 
 def _row(item: Submission, charged: int) -> dict[str, Any]:
@@ -214,26 +231,3 @@ def _file_rows(item: Submission) -> list[dict[str, Any]]:
         }
         for position, file in enumerate(item.files)
     ]
-
-
-def _form_key(item: Submission) -> FormKey | None:
-    return None if item.idempotency_key is None else (item.form_id, item.idempotency_key)
-
-
-def _replayed(item: Submission, first: Bound, is_strict: bool) -> ItemResult:
-    is_mismatch = first.fingerprint != (item.fingerprint or "")
-    if is_mismatch and is_strict:
-        return _rejected(item, Problem.IDEMPOTENCY_MISMATCH)
-    return ItemResult(
-        ItemStatus.REPLAYED, first.submission_id, first.received_at, is_mismatch=is_mismatch
-    )
-
-
-def _rejected(item: Submission, problem: Problem) -> ItemResult:
-    return ItemResult(ItemStatus.REJECTED, item.id, item.received_at, problem.slug)
-
-
-def _pairs(connection: Connection, statement: Select[str, Any], ids: set[str]) -> dict[str, Any]:
-    if not ids:
-        return {}
-    return {first: second for first, second in connection.execute(statement, {"ids": list(ids)})}

@@ -1,4 +1,4 @@
-"""HTTP of the internal surface. Every route needs the internal token."""
+"""HTTP of the internal surface, but for batches. Every route needs the internal token."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -12,9 +12,10 @@ from backend.accounts.service import bootstrap
 from backend.accounts.store import plan_of
 from backend.changes import read_state
 from backend.internal import idempotency, store
-from backend.internal.files import put_file
+from backend.internal.files import put_file, put_files
 from backend.keys.verifier import VerifiedKey
 from backend.services import Services
+from backend.transaction import SqlalchemyTransaction
 from contracts import internal
 from contracts.forms import KeyGrant
 from contracts.keys import KeyKind
@@ -46,21 +47,16 @@ def internal_routes(services: Services, token: str) -> list[Route]:
         return endpoint
 
     return [
-        Route(internal.SUBMISSIONS, guarded(_commit), methods=["POST"]),
         Route(internal.LOOKUP, guarded(_look_up), methods=["POST"]),
         Route(internal.VERIFY_KEY, guarded(_verify_key), methods=["POST"]),
         Route(internal.IDEMPOTENCY, guarded(_find_receipt), methods=["POST"]),
+        Route(internal.FILES, guarded(put_files), methods=["POST"]),
         Route(f"{internal.FILES}/{{key:path}}", guarded(put_file), methods=["PUT"]),
         Route(internal.CHANGES, guarded(_changes), methods=["GET"]),
+        Route(internal.LEASES, guarded(_state_leases), methods=["POST"]),
+        Route(f"{internal.LEASES}/{{holder}}", guarded(_write_off), methods=["DELETE"]),
         Route(internal.BOOTSTRAP, guarded(_bootstrap), methods=["POST"]),
     ]
-
-
-async def _commit(services: Services, request: Request) -> bytes:
-    batch = internal.decode_batch(await request.body())
-    if len(batch) > internal.BATCH_ITEMS_MAX:
-        raise internal.UndecodableMessage(f"a batch holds {internal.BATCH_ITEMS_MAX} at most")
-    return internal.encode_results(await services.intake.commit(batch))
 
 
 async def _look_up(services: Services, request: Request) -> bytes:
@@ -95,7 +91,11 @@ async def _find_receipt(services: Services, request: Request) -> bytes:
     question = internal.decode_idempotency_question(await request.body())
     async with services.database.read() as connection:
         bound = await connection.run_sync(
-            idempotency.find, {(question.form_id, question.key)}, services.clock.now_ms()
+            lambda sync: idempotency.find(
+                SqlalchemyTransaction(sync),
+                {(question.form_id, question.key)},
+                services.clock.now_ms(),
+            )
         )
     first = bound.get((question.form_id, question.key))
     if first is None:
@@ -112,16 +112,32 @@ async def _changes(services: Services, request: Request) -> bytes:
     wait = min(_integer(request, "wait"), internal.FEED_WAIT_SECONDS)
     state = await services.feed.wait_beyond(since, wait)
     if state.epoch != epoch or since > state.revision:
+        async with services.database.read() as connection:
+            state = await read_state(connection)
+            recalls = await store.recalls(connection, 0)
         return internal.encode_changes(
-            internal.ChangesAnswer(state.epoch, state.revision, True, {}, ())
+            internal.ChangesAnswer(state.epoch, state.revision, True, {}, (), recalls)
         )
     async with services.database.read() as connection:
         state = await read_state(connection)
         forms = await store.forms_changed(connection, services.form_configs, since)
         keys = await store.keys_ended(connection, since)
+        recalls = await store.recalls(connection, since)
     return internal.encode_changes(
-        internal.ChangesAnswer(state.epoch, state.revision, forms is None, forms or {}, keys)
+        internal.ChangesAnswer(
+            state.epoch, state.revision, forms is None, forms or {}, keys, recalls
+        )
     )
+
+
+async def _state_leases(services: Services, request: Request) -> bytes:
+    statement = internal.decode_statement(await request.body())
+    return internal.encode_session(await services.intake.leases.state(statement))
+
+
+async def _write_off(services: Services, request: Request) -> bytes:
+    freed = await services.intake.leases.write_off(request.path_params["holder"])
+    return orjson.dumps({"freed": freed})
 
 
 async def _bootstrap(services: Services, request: Request) -> bytes:

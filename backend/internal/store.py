@@ -1,4 +1,4 @@
-"""Queries of the internal surface: forms and keys as gateways see them."""
+"""Queries of the internal surface: forms, keys and recalls as gateways see them."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.forms.config import FormConfigs
+from backend.internal.lease_store import recalled_since
 from backend.tables import accounts, api_keys, forms
+from backend.transaction import SqlalchemyTransaction
 from contracts.forms import FormConfig
 
 # Beyond this many changes a gateway is better off looking up what it uses.
@@ -46,3 +48,10 @@ async def keys_ended(connection: AsyncConnection, since: int) -> tuple[str, ...]
         )
     )
     return tuple(rows.scalars())
+
+
+async def recalls(connection: AsyncConnection, since: int) -> dict[str, str]:
+    """The leases recalled after ``since`` and not ended, each with its holder."""
+    return await connection.run_sync(
+        lambda sync: recalled_since(SqlalchemyTransaction(sync), since)
+    )

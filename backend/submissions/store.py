@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backend.tables import api_keys, forms, submissions
+from backend.tables import api_keys, forms, submission_aliases, submissions
 
 # A submission names its key by the public part; the API names keys by their ids.
 _key = func.coalesce(api_keys.c.id, submissions.c.key_id).label("key_id")
@@ -95,9 +95,11 @@ async def page_of_form(
 async def find_submission(
     connection: AsyncConnection, account_id: str, id: str
 ) -> SubmissionRow | None:
-    """A submission to a form of the account."""
+    """A submission to a form of the account, by its id or by an alias of it."""
+    alias = select(submission_aliases.c.submission_id).where(submission_aliases.c.id == id)
     statement = _select().where(
-        submissions.c.id == id, submissions.c.form_id.in_(_forms_of(account_id))
+        submissions.c.id == func.coalesce(alias.scalar_subquery(), id),
+        submissions.c.form_id.in_(_forms_of(account_id)),
     )
     row = (await connection.execute(statement)).first()
     return SubmissionRow(**row._mapping) if row else None

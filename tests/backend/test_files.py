@@ -24,6 +24,7 @@ from contracts import internal
 from contracts.ids import new_id
 from contracts.runtime.clock import SystemClock
 from contracts.runtime.settings import load_settings
+from contracts.small_files import MESSAGE_BYTES_MAX, SmallFile, encode_files
 from tests.backend.builders import Account, add_account, add_form, add_submission
 from tests.backend.conftest import OPERATOR_TOKEN
 from tests.backend.file_builders import add_file_row, files_below, get, new_key, put
@@ -126,6 +127,56 @@ async def test_a_gateways_file_that_is_not_as_announced_is_refused(
 async def test_only_a_gateway_may_put_a_file(gateway: httpx.AsyncClient) -> None:
     gateway.headers["authorization"] = "Bearer wrong"
     assert (await gateway.put(f"{internal.FILES}/{new_key()}")).status_code == 404
+
+
+def small(data: bytes, key: str | None = None, sha256: str | None = None) -> SmallFile:
+    return SmallFile(key or new_key(), sha256 or hashlib.sha256(data).hexdigest(), data)
+
+
+async def test_a_gateways_small_files_are_stored_together(
+    gateway: httpx.AsyncClient, services: Services
+) -> None:
+    files = [small(os.urandom(size)) for size in (0, 1, 65_536)] + [small(b"\n", new_key("é \n"))]
+    for _ in range(2):
+        answer = await gateway.post(internal.FILES, content=encode_files(files))
+        assert answer.status_code == 200
+    for file in files:
+        assert await get(services.files, file.object_key) == file.data
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"[]",
+        b'{"a":1}\n',
+        b"[[1]]\n",
+        encode_files([small(b"data")])[:-1],
+        encode_files([small(b"data")]) + b"x",
+        encode_files([small(b"x" * 65_537)]),
+        encode_files([small(b"x")] * 65),
+        b'[["%s","%s",-1],["%s","%s",1]]\n' % ((new_key().encode(), SHA256.encode()) * 2),
+        encode_files([small(b"x", "backup.tar")]),
+        encode_files([small(b"x", "../../x")]),
+        encode_files([small(b"x", new_key() + "/../../x")]),
+        encode_files([small(b"data", sha256=SHA256.upper())]),
+        b"x" * (MESSAGE_BYTES_MAX + 1),
+    ],
+    ids=range(14),
+)
+async def test_small_files_that_are_not_as_announced_are_refused(
+    gateway: httpx.AsyncClient, tmp_path: Path, message: bytes
+) -> None:
+    assert (await gateway.post(internal.FILES, content=message)).status_code == 400
+    assert files_below(tmp_path / "files") == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_only_a_gateway_may_put_small_files(gateway: httpx.AsyncClient) -> None:
+    gateway.headers["authorization"] = "Bearer wrong"
+    answer = await gateway.post(internal.FILES, content=encode_files([small(b"x")]))
+    assert answer.status_code == 404
 
 
 async def test_a_submission_tells_its_files_in_order(

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import httpx
 import pytest
 from sqlalchemy import func, select
 
@@ -9,6 +10,7 @@ from backend.forms.store import FormRow
 from backend.management import Services
 from backend.tables import submissions, usage_months
 from contracts.ids import new_id
+from contracts.keys import KeyKind
 from contracts.submissions import ItemResult, ItemStatus, Submission
 from tests.backend.builders import Account, add_account, add_form
 from tests.support.builders import NOW_MS, submission
@@ -24,6 +26,11 @@ def keyed(form: FormRow, key: str = "order-1", fingerprint: str = "a") -> Submis
     return submission(
         id=new_id("sub", NOW_MS), form_id=form.id, idempotency_key=key, fingerprint=fingerprint
     )
+
+
+def promised(form: FormRow, **members: object) -> Submission:
+    """As it comes out of a spool."""
+    return submission(id=new_id("sub", NOW_MS), form_id=form.id, is_promised=True, **members)
 
 
 async def free_form(services: Services, **members: object) -> FormRow:
@@ -184,3 +191,63 @@ async def test_four_fifths_and_all_of_a_quota_are_noted_once(
             row = (await connection.execute(select(usage_months))).one()
         marks.append((row.reached_80_at is not None, row.reached_100_at is not None))
     assert marks == [(False, False), (True, False), (True, False), (True, True), (True, True)]
+
+
+async def test_what_is_stored_is_replayed_even_if_it_would_be_refused_by_now(
+    services: Services,
+) -> None:
+    form = await free_form(services)
+    first = submission(form_id=form.id)
+    await services.intake.commit([first])
+    await post(services, form, 99)
+    [again, over] = await services.intake.commit([first, submission(form_id=form.id)])
+    assert again == ItemResult(REPLAYED, first.id, first.received_at)
+    assert over.problem == "quota-exceeded"
+
+
+async def test_a_promised_submission_is_stored_whatever_has_become_of_form_key_and_quota(
+    services: Services, account: Account, clock: ManualClock
+) -> None:
+    form = await add_form(services, account)
+    key, text = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    key_id = text.removeprefix("ff_sub_")[:12]
+    clock.advance(1)
+    await services.keys.revoke(account.principal, key.id)
+    await services.forms.change(account.principal, form.id, {"status": "paused"})
+    before = promised(form, key_id=key_id, received_at=clock.now_ms() - 500)
+    after = promised(form, key_id=key_id, received_at=clock.now_ms() + 500)
+    results = await services.intake.commit([before, after])
+    assert (results[0].status, results[1].problem) == (STORED, "invalid-key")
+
+
+async def test_without_a_lease_a_promise_is_kept_above_the_quota(services: Services) -> None:
+    form = await free_form(services)
+    await post(services, form, 100)
+    [result] = await services.intake.commit([promised(form, lease_id="lse_gone")])
+    assert result.status is STORED
+    assert await used(services) == [("2026-05", 101)]
+
+
+async def test_a_promised_id_that_loses_its_key_stands_for_the_winner(
+    services: Services, account: Account, client: httpx.AsyncClient
+) -> None:
+    form = await add_form(services, account, idempotency_strict=True)
+    winner = keyed(form)
+    loser = promised(form, idempotency_key="order-1", fingerprint="b")
+    await services.intake.commit([winner])
+    for _ in range(2):
+        [result] = await services.intake.commit([loser])
+        assert (result.status, result.id) == (REPLAYED, winner.id)
+    found = (await client.get(f"/v1/submissions/{loser.id}")).json()
+    assert found["id"] == winner.id
+    assert await stored_rows(services) == 1
+
+
+async def test_promises_of_one_key_drained_at_once_are_one_submission(
+    services: Services, account: Account
+) -> None:
+    form = await add_form(services, account)
+    items = [promised(form, idempotency_key="k", fingerprint="a") for _ in range(6)]
+    batches = await asyncio.gather(*(services.intake.commit([item, item]) for item in items))
+    assert len({result.id for batch in batches for result in batch}) == 1
+    assert await stored_rows(services) == 1

@@ -9,11 +9,13 @@ import pytest_asyncio
 from starlette.applications import Starlette
 
 from backend.api import finish_app
+from backend.internal.batches import BatchEndpoint
 from backend.internal.routes import internal_routes
 from backend.management import Services
 from contracts import internal
 from contracts.ids import new_id
 from contracts.keys import KeyKind, mint_key
+from contracts.leases import LeaseAsker, LeaseStatement
 from contracts.submissions import ItemResult, ItemStatus, Submission
 from tests.backend.builders import Account, add_account, add_form
 from tests.support.builders import NOW_MS, submission
@@ -32,7 +34,18 @@ class Peer:
 
     async def commit(self, *batch: Submission) -> Sequence[ItemResult]:
         answer = await self.http.post(internal.SUBMISSIONS, content=internal.encode_batch(batch))
-        return internal.decode_results(answer.content)
+        return internal.decode_batch_answer(answer.content).results
+
+    async def ask(self, asker: LeaseAsker, *batch: Submission) -> internal.BatchAnswer:
+        body = internal.encode_batch(batch, asker)
+        answer = await self.http.post(internal.SUBMISSIONS, content=body)
+        return internal.decode_batch_answer(answer.content)
+
+    async def state(self, statement: LeaseStatement) -> str:
+        body = internal.encode_statement(statement)
+        return internal.decode_session(
+            (await self.http.post(internal.LEASES, content=body)).content
+        )
 
     async def look_up(self, *slugs: str) -> internal.LookupAnswer:
         answer = await self.http.post(internal.LOOKUP, content=internal.encode_slugs(slugs))
@@ -52,8 +65,9 @@ class Peer:
 
 @pytest_asyncio.fixture
 async def peer(services: Services) -> AsyncIterator[Peer]:
-    app = Starlette(routes=internal_routes(services, TOKEN))
-    finish_app(app, services.settings.problem_base, services.clock)
+    base = services.settings.problem_base
+    rest = finish_app(Starlette(routes=internal_routes(services, TOKEN)), base, services.clock)
+    app = BatchEndpoint(rest, services.intake, TOKEN, base)
     headers = {"authorization": f"Bearer {TOKEN}"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(
@@ -221,15 +235,47 @@ async def test_a_feed_that_closes_lets_its_waiters_go(peer: Peer, services: Serv
         assert (await waiting).revision == start.revision
 
 
+async def test_a_lease_is_granted_recalled_through_the_feed_and_given_back(
+    peer: Peer, services: Services
+) -> None:
+    form = await add_form(services, await add_account(services, plan="free"))
+    asker = LeaseAsker("gateway-1", "s1")
+    await peer.state(LeaseStatement("gateway-1", "s1", None, {}))
+    [lease] = (await peer.ask(asker, submission(form_id=form.id))).leases
+    start = await peer.changes()
+    feed = asyncio.create_task(peer.changes(start.epoch, start.revision, wait=5))
+    batch = [submission(id=new_id("sub", NOW_MS), form_id=form.id) for _ in range(60)]
+    commit = asyncio.create_task(peer.commit(*batch))
+    async with asyncio.timeout(1):
+        assert (await feed).recalls == {lease.id: "gateway-1"}
+        await peer.state(LeaseStatement("gateway-1", "s1", None, {lease.id: 0}))
+        assert {result.status for result in await commit} == {STORED}
+
+
+async def test_a_feed_that_is_reset_tells_of_open_recalls(peer: Peer, services: Services) -> None:
+    form = await add_form(services, await add_account(services, plan="free"))
+    await peer.state(LeaseStatement("gateway-1", "s1", None, {}))
+    [lease] = (await peer.ask(LeaseAsker("gateway-1", "s1"), submission(form_id=form.id))).leases
+    await peer.commit(*(submission(id=new_id("sub", NOW_MS), form_id=form.id) for _ in range(99)))
+    assert (await peer.changes("another epoch")).recalls == {lease.id: "gateway-1"}
+    written_off = await peer.http.delete(f"{internal.LEASES}/gateway-1")
+    assert written_off.json() == {"freed": lease.granted}
+    assert (await peer.changes("another epoch")).recalls == {}
+
+
 @pytest.mark.parametrize("token", ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}"])
 async def test_without_the_token_there_is_nothing(peer: Peer, token: str) -> None:
     peer.http.headers["authorization"] = token
     for path in (internal.SUBMISSIONS, internal.LOOKUP, internal.VERIFY_KEY, internal.BOOTSTRAP):
         assert (await peer.http.post(path)).status_code == 404
+    assert (await peer.http.post(internal.LEASES)).status_code == 404
+    assert (await peer.http.delete(f"{internal.LEASES}/gateway-1")).status_code == 404
     assert (await peer.http.get(internal.CHANGES)).status_code == 404
 
 
-@pytest.mark.parametrize("path", [internal.SUBMISSIONS, internal.LOOKUP, internal.VERIFY_KEY])
+@pytest.mark.parametrize(
+    "path", [internal.SUBMISSIONS, internal.LOOKUP, internal.VERIFY_KEY, internal.LEASES]
+)
 async def test_an_undecodable_message_is_a_bad_body(peer: Peer, path: str) -> None:
     assert (await peer.http.post(path, content=b"{}")).status_code == 400
 
