@@ -17,7 +17,7 @@ Header = tuple[bytes, bytes]
 
 _EXPOSED = (
     "Retry-After, Idempotency-Mismatch, RateLimit, RateLimit-Policy, X-RateLimit-Limit, "
-    "X-RateLimit-Remaining, X-RateLimit-Reset, Idempotency-Replayed"
+    "X-RateLimit-Remaining, X-RateLimit-Reset, Idempotency-Replayed, FormFlow-Queued"
 )
 _ALLOWED = (
     "Content-Type, Authorization, Idempotency-Key, X-Requested-With, Formspree-Client, "
@@ -51,7 +51,7 @@ SHOWS_TEXT_BACK = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """A whole HTTP answer, but for the headers that every answer carries."""
 
@@ -61,15 +61,15 @@ class Answer:
 
 
 _REPLAYED: tuple[Header, ...] = ((b"idempotency-replayed", b"true"),)
+_QUEUED: tuple[Header, ...] = ((b"formflow-queued", b"true"),)
 PREFLIGHT = Answer(204, _PREFLIGHT, b"")
 THANK_YOU = Answer(200, _HTML, thank_you_page())
 
 
 def receipt_answer(post: Post, receipt: Receipt, next_url: str | None) -> Answer:
-    """The answer to a success."""
-    replayed = _REPLAYED if receipt.is_replay else ()
-    if receipt.is_mismatch:
-        replayed += ((b"idempotency-mismatch", b"true"),)
+    """The answer to a success: 200, or 202 where the backend does not have it yet."""
+    status = 202 if receipt.is_queued else 200
+    how = _how(receipt)
     if post.is_from_program:
         if next_url is None and post.is_from_formspree_client:
             next_url = post.origin + THANKS_PATH
@@ -80,10 +80,17 @@ def receipt_answer(post: Post, receipt: Receipt, next_url: str | None) -> Answer
             "ok": True,
             "next": next_url,
         }
-        return Answer(200, (_JSON, *replayed), orjson.dumps(document))
+        return Answer(status, (_JSON, *how), orjson.dumps(document))
     if next_url is not None:
-        return Answer(303, ((b"location", next_url.encode("ascii")), *replayed), b"")
-    return Answer(200, _HTML + replayed, THANK_YOU.body)
+        return Answer(303, ((b"location", next_url.encode("ascii")), *how), b"")
+    return Answer(status, _HTML + how, THANK_YOU.body)
+
+
+def _how(receipt: Receipt) -> tuple[Header, ...]:
+    how = _REPLAYED if receipt.is_replay else ()
+    if receipt.is_mismatch:
+        how += ((b"idempotency-mismatch", b"true"),)
+    return how + _QUEUED if receipt.is_queued else how
 
 
 def refusal_answer(post: Post, rejected: Rejected, problem_base: str) -> Answer:

@@ -17,25 +17,30 @@ from starlette.types import Receive, Scope, Send
 from contracts.addresses import ClientAddress
 from contracts.problems import Problem, Rejected, problem_document
 from contracts.runtime.clock import Clock, SystemClock
+from contracts.runtime.failure import Failure
 from contracts.runtime.settings import Settings
 from gateway.answers import THANK_YOU, THANKS_PATH
 from gateway.bodies import BodyLimits
 from gateway.challenge import Challenge
-from gateway.feed import Feed
+from gateway.fallback import Fallback
+from gateway.feed import FedCache, Feed, FeedState
 from gateway.forms import FormCache
 from gateway.forwarder import Forwarder
 from gateway.idempotency import Idempotency
 from gateway.ingest import PREFIX, Ingest, Parts
 from gateway.keys import KeyCache
-from gateway.metrics import CONTENT_TYPE, exposition
+from gateway.metrics import CONTENT_TYPE, Levels, exposition
+from gateway.outage import Outage
 from gateway.passthrough import Passthrough
 from gateway.posts import PostReader
 from gateway.quota import QuotaCache
 from gateway.ratelimit import create_rate_limiter
+from gateway.snapshot import SnapshotFile
+from gateway.snapshot_keeper import SnapshotKeeper
 from gateway.uploads import Staging
 from gateway.upstream import Upstream
 
-_DRAIN_SECONDS = 10.0
+_DRAIN_SECONDS = 4.0
 
 
 class Gateway:
@@ -49,19 +54,29 @@ class Gateway:
         settings: Settings,
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        worker: int = 0,
     ) -> None:
-        """``transport`` replaces the network between gateway and backend, for tests."""
+        """``transport`` replaces the network between gateway and backend, for tests. ``worker`` is
+        the number among the gateways of one listener: each has a spool of its own."""
         clock = clock or SystemClock()
         token = settings.required_internal_token()
         addresses = ClientAddress(settings.trusted_proxies, settings.client_ip_header)
+        self.failure = Failure()
         self._settings = settings
         self._upstream = Upstream(settings.backend_url, token, transport)
         self._passthrough = Passthrough(settings.backend_url, addresses, transport)
         self._forms = FormCache(self._upstream, clock)
         self._keys = KeyCache(self._upstream, clock, token)
         quota = QuotaCache(clock)
-        self._feed = Feed(self._upstream, [self._forms, self._keys, quota])
-        self._forwarder = Forwarder(self._upstream, quota, clock)
+        self._outage = Outage(clock)
+        self._fallback = Fallback(
+            settings, worker, self._upstream, self._outage, self.failure, clock
+        )
+        caches: list[FedCache] = [self._forms, self._keys, quota, self._fallback]
+        self._feed = Feed(self._upstream, caches, clock, on_interrupted=self._outage.wake)
+        snapshot = SnapshotFile(settings.data_dir / f"gateway-{worker}.snapshot", token)
+        self._snapshots = SnapshotKeeper(snapshot, self._forms, self._keys, self._feed, clock)
+        self._forwarder = Forwarder(self._upstream, quota, self._outage, self._fallback)
         self._limiter = create_rate_limiter(
             settings.rate_limit_url, clock, settings.rate_limit_visitors
         )
@@ -72,7 +87,6 @@ class Gateway:
             Parts(
                 clock=clock,
                 reader=PostReader(addresses, clock, PREFIX),
-                upstream=self._upstream,
                 forms=self._forms,
                 keys=self._keys,
                 limiter=self._limiter,
@@ -100,22 +114,39 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follows the feed while the block runs; then ends what is in flight and disconnects."""
+        """Everything that goes on beside posts, while the block runs; stopped in reverse order.
+
+        Raises:
+            SettingsError: the spool cannot be had.
+        """
         await asyncio.to_thread(self._staging.clean)
-        feed = asyncio.create_task(self._feed.follow())
         try:
-            yield
+            async with self._fallback.opened(), self._configured():
+                yield
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._forwarder.drained(), _DRAIN_SECONDS)
         finally:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._forwarder.drained(), _DRAIN_SECONDS)
-            feed.cancel()
-            with suppress(asyncio.CancelledError):
-                await feed
             self._staging.close()
             await self._challenge.close()
             await self._limiter.close()
             await self._passthrough.close()
             await self._upstream.close()
+
+    @asynccontextmanager
+    async def _configured(self) -> AsyncIterator[None]:
+        """Knows what an earlier process knew, then follows the feed."""
+        await self._snapshots.load()
+        tasks = [
+            self.failure.watch(asyncio.create_task(self._feed.follow()), "the feed"),
+            self.failure.watch(asyncio.create_task(self._snapshots.keep()), "the snapshot"),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self._snapshots.save()
 
     def _starlette_app(self) -> Starlette:
         routes: list[Route | Mount] = [
@@ -137,17 +168,50 @@ class Gateway:
 
     async def _readyz(self, request: Request) -> Response:
         # Computed from flags, without I/O: can this gateway accept a post?
-        is_ready = self._feed.was_heard and not self._is_draining
+        reasons = self._reasons_not_to_be_ready()
         document = {
-            "status": "ready" if is_ready else "unready",
-            "feed_heard": self._feed.was_heard,
+            "status": "unready" if reasons else "ready",
+            "reasons": reasons,
+            "feed": self._feed.state.value,
+            "backend": "away" if self._outage.is_on else "reachable",
             "draining": self._is_draining,
         }
-        return JSONResponse(document, status_code=200 if is_ready else 503)
+        return JSONResponse(document, status_code=503 if reasons else 200)
+
+    def _reasons_not_to_be_ready(self) -> list[str]:
+        silent = self._feed.state in {FeedState.SILENT, FeedState.ENDED}
+        checks = {
+            "draining": self._is_draining,
+            "failed": self.failure.reason is not None,
+            "no configuration": not (self._feed.was_heard or self._snapshots.was_loaded),
+            # While the backend is away altogether that is no reason to turn posts away.
+            "feed silent": silent and not self._outage.is_on,
+            "spool full": self._outage.is_on
+            and self._fallback.shelter is not None
+            and not self._fallback.has_room,
+        }
+        return [reason for reason, holds in checks.items() if holds]
 
     async def _metrics(self, request: Request) -> Response:
-        body = exposition(self._ingest.outcomes, self._limiter)
+        body = exposition(self._ingest.outcomes, self._limiter, self._levels())
         return Response(body, headers={"content-type": CONTENT_TYPE})
+
+    def _levels(self) -> Levels:
+        spool, leases = self._fallback.spool, self._fallback.leases
+        return Levels(
+            is_backend_away=self._outage.is_on,
+            feed_silent_seconds=self._feed.silent_seconds,
+            forms=len(self._forms),
+            form_hits=self._forms.hits,
+            form_misses=self._forms.misses,
+            keys=len(self._keys),
+            spool_submissions=spool.count if spool else 0,
+            spool_bytes=spool.bytes if spool else 0,
+            spool_rejected=spool.rejected_count if spool else 0,
+            spool_oldest_seconds=spool.oldest_age_seconds if spool else 0.0,
+            lease_units_unspent=leases.unspent if leases else 0,
+            lease_units_spooled=leases.spooled if leases else 0,
+        )
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         rejected = error if isinstance(error, Rejected) else _rejected(error)

@@ -36,6 +36,7 @@ class Batcher(Generic[Item, Result]):
         self._senders_max = senders
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._at_work = 0
         self._senders: set[asyncio.Task[None]] = set()
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
@@ -44,7 +45,8 @@ class Batcher(Generic[Item, Result]):
             raise QueueFull
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._senders) < self._senders_max:
+        if self._at_work < self._senders_max:
+            self._at_work += 1
             sender = asyncio.create_task(self._send_waiting())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
@@ -56,11 +58,20 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait(self._senders)
 
     async def _send_waiting(self) -> None:
+        try:
+            await self._send_batches()
+        finally:
+            # Not left to the callback: what is submitted before that runs would have no sender.
+            self._at_work -= 1
+
+    async def _send_batches(self) -> None:
         while self._waiting:
             count = min(len(self._waiting), self._items_max)
             batch = [self._waiting.popleft() for _ in range(count)]
             try:
                 results = await self._send([item for item, _ in batch])
+                if len(results) != len(batch):
+                    raise ValueError(f"{len(results)} results for {len(batch)} items")
             except Exception as error:
                 for _, future in batch:
                     if not future.done():

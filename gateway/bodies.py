@@ -8,7 +8,7 @@ silence.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from contracts.problems import Rejected
@@ -60,10 +60,7 @@ async def read_body(
     if media_type == _MULTIPART:
         form = MultipartForm(boundary, codec, limits, staging)
         return await _read_form(form, _chunks(receive, content_length, limits.upload_bytes))
-    buffer = bytearray()
-    async for chunk in _chunks(receive, content_length, limits.body_bytes):
-        buffer += chunk
-    raw = bytes(buffer)
+    raw = b"".join([chunk async for chunk in _chunks(receive, content_length, limits.body_bytes)])
     if media_type == _JSON:
         parse = partial(parse_json_object, raw, limits)
     else:
@@ -76,6 +73,7 @@ def _check_encoding(content_encoding: bytes | None) -> None:
         raise unsupported("The body is encoded; send it without Content-Encoding.")
 
 
+@lru_cache(maxsize=256)
 def _read_content_type(content_type: bytes | None) -> tuple[str, str | None, bytes]:
     """The type, the codec it names, and a multipart's boundary."""
     if not content_type:

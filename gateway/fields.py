@@ -46,7 +46,7 @@ def _with_file_bytes(limits: BodyLimits, file_bytes: int) -> BodyLimits:
     return replace(limits, file_bytes=file_bytes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
     """What a post said.
 

@@ -1,72 +1,96 @@
-"""Hands an accepted submission to the backend and waits for its commit."""
+"""Gets an accepted submission stored: by the backend, or while that is away in the spool.
+
+A receipt means that the submission is durable. What the backend answers for good is passed on;
+what it does not answer, or answers with a failure of its own, is spooled, also where the request
+may have arrived: the submission carries its id, so that sending it again is harmless.
+"""
 
 from collections.abc import Sequence
 
 from contracts.forms import FormConfig
 from contracts.internal import BATCH_ITEMS_MAX, UndecodableMessage
 from contracts.problems import Problem, Rejected
-from contracts.runtime.clock import Clock
-from contracts.runtime.telemetry import get_logger
 from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
 from gateway.batching import Batcher, QueueFull
+from gateway.fallback import Fallback
 from gateway.idempotency import mismatch
+from gateway.outage import Outage
 from gateway.quota import QuotaCache, quota_exceeded
+from gateway.uploads import Upload, send_files
 from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
 
-_COMPLAINT_SECONDS = 1.0
+# At 10,000 posts a second they wait for a tenth of one.
+_WAITING_MAX = 1_024
+_NOT_NOW = "The submission could not be stored right now. Try again in a moment."
 _DETAILS = {
     Problem.FORM_NOT_FOUND: "There is no form at this address any more.",
     Problem.FORM_NOT_LIVE: "This form has just stopped taking submissions.",
     Problem.INVALID_KEY: "The API key has been revoked.",
+    Problem.INTERNAL: "The submission could not be stored, for a reason on our side.",
 }
 
 
 class Forwarder:
-    """Batches submissions to the backend; a receipt means that the submission is durable."""
+    """The way to the store."""
 
-    def __init__(self, upstream: Upstream, quota: QuotaCache, clock: Clock) -> None:
+    def __init__(
+        self, upstream: Upstream, quota: QuotaCache, outage: Outage, fallback: Fallback
+    ) -> None:
         self._upstream = upstream
         self._quota = quota
-        self._clock = clock
-        self._log = get_logger("gateway")
-        self._complained_at = float("-inf")
+        self._outage = outage
+        self._fallback = fallback
         self._batcher: Batcher[Submission, ItemResult] = Batcher(
-            self._commit, items_max=BATCH_ITEMS_MAX, senders=2
+            self._commit, items_max=BATCH_ITEMS_MAX, senders=2, waiting_max=_WAITING_MAX
         )
 
-    async def accept(self, submission: Submission, form: FormConfig) -> Receipt:
-        """Returns after the commit.
+    async def _commit(self, batch: Sequence[Submission]) -> Sequence[ItemResult]:
+        if self._fallback.shelter is not None and self._outage.is_on:
+            # They waited behind the batch that failed: they need not wait for their own to fail.
+            raise UpstreamUnavailable("the backend is away")
+        return await self._upstream.commit(batch)
+
+    def check_room(self) -> None:
+        """Raises Rejected(UNAVAILABLE) if surely nothing can be stored now, before a body is read
+        for nothing."""
+        if self._outage.is_on and self._fallback.shelter is not None:
+            if not self._fallback.has_room:
+                raise unavailable(_NOT_NOW)
+
+    async def accept(
+        self, submission: Submission, form: FormConfig, uploads: Sequence[Upload]
+    ) -> Receipt:
+        """Returns when it is stored. ``submission`` names its files already.
 
         Raises:
             Rejected: what the commit refused it for, or UNAVAILABLE.
         """
+        shelter = self._fallback.shelter
+        if shelter is not None and self._outage.is_on:
+            return await shelter.take_in(submission, form, uploads)
         try:
+            await send_files(self._upstream, submission.files, uploads)
             result = await self._batcher.submit(submission)
         except QueueFull:
             raise unavailable("Too many posts are waiting. Try again in a moment.") from None
         except (UpstreamUnavailable, UndecodableMessage) as error:
-            raise unavailable(
-                "The submission could not be stored right now. Try again in a moment."
-            ) from error
-        if result.status is ItemStatus.REJECTED:
-            raise self._refusal(result, form)
-        is_replay = result.status is ItemStatus.REPLAYED and result.id != submission.id
-        return Receipt(result.id, form.id, result.received_at, is_replay, result.is_mismatch)
+            self._outage.begin(str(error))
+            if shelter is None:
+                raise unavailable(_NOT_NOW) from error
+            return await shelter.take_in(submission, form, uploads)
+        return self._receipt(submission, form, result)
 
     async def drained(self) -> None:
         """Returns when nothing is under way."""
         await self._batcher.drained()
 
-    async def _commit(self, batch: Sequence[Submission]) -> Sequence[ItemResult]:
-        try:
-            return await self._upstream.commit(batch)
-        except (UpstreamUnavailable, UndecodableMessage) as error:
-            # An outage fails thousands of batches; a line a second says as much.
-            now = self._clock.monotonic()
-            if now - self._complained_at >= _COMPLAINT_SECONDS:
-                self._complained_at = now
-                self._log.warning("backend unavailable", error=str(error))
-            raise
+    def _receipt(self, submission: Submission, form: FormConfig, result: ItemResult) -> Receipt:
+        if self._fallback.shelter is None:
+            self._outage.end()
+        if result.status is ItemStatus.REJECTED:
+            raise self._refusal(result, form)
+        is_replay = result.status is ItemStatus.REPLAYED and result.id != submission.id
+        return Receipt(result.id, form.id, result.received_at, is_replay, result.is_mismatch)
 
     def _refusal(self, result: ItemResult, form: FormConfig) -> Rejected:
         if result.quota is not None:

@@ -63,12 +63,16 @@ class _Known:
 
 
 class Claim:
-    """The right to be the first post of a key, unless ``earlier`` is the first one's receipt."""
+    """The right to be the first post of a key, unless ``earlier`` is the first one's receipt.
 
-    __slots__ = ("earlier", "receipt")
+    ``is_unsure`` says that there may be an earlier one after all: the backend could not be asked.
+    """
+
+    __slots__ = ("earlier", "is_unsure", "receipt")
 
     def __init__(self, earlier: Receipt | None = None) -> None:
         self.earlier = earlier
+        self.is_unsure = False
         self.receipt: Receipt | None = None
 
     def bind(self, receipt: Receipt) -> Receipt:
@@ -94,7 +98,7 @@ class Idempotency:
 
         Raises:
             Rejected: IDEMPOTENCY_MISMATCH on a strict form; UNAVAILABLE if the first post with
-                the key does not end, or the backend cannot be asked.
+                the key does not end.
         """
         if key is None:
             yield Claim()
@@ -110,7 +114,7 @@ class Idempotency:
         claim = Claim()
         try:
             if asks_early:
-                claim.earlier = await self._ask(form, key, fingerprint)
+                await self._ask(claim, form, IdempotencyQuestion(form.id, key, fingerprint))
             yield claim
             if claim.receipt is not None:
                 self._keep(scope, claim.receipt, fingerprint)
@@ -129,15 +133,16 @@ class Idempotency:
                 "Another post with this Idempotency-Key is still under way. Try again in a moment."
             ) from None
 
-    async def _ask(self, form: FormConfig, key: str, fingerprint: str) -> Receipt | None:
-        question = IdempotencyQuestion(form.id, key, fingerprint)
+    async def _ask(self, claim: Claim, form: FormConfig, question: IdempotencyQuestion) -> None:
+        """Asks the backend, where the answer spares a Turnstile token or a unit of the quota."""
         try:
             receipt = await self._upstream.find_receipt(question)
-        except (UpstreamUnavailable, UndecodableMessage) as error:
-            raise unavailable(
-                "The submission could not be checked right now. Try again in a moment."
-            ) from error
-        return receipt and _judged(form, receipt, receipt.is_mismatch)
+        except (UpstreamUnavailable, UndecodableMessage):
+            # Whoever stores it, now or when the backend is back, finds the earlier one.
+            claim.is_unsure = True
+            return
+        if receipt is not None:
+            claim.earlier = _judged(form, receipt, receipt.is_mismatch)
 
     def _find(self, scope: tuple[str, str]) -> _Known | None:
         known = self._known.get(scope)

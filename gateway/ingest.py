@@ -20,7 +20,7 @@ from contracts.outcomes import Outcome
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
 from contracts.runtime.telemetry import get_logger
-from contracts.submissions import Receipt, StoredFile, Submission, SubmissionStatus
+from contracts.submissions import Receipt, Submission, SubmissionStatus
 from gateway.answers import (
     PREFLIGHT,
     SHOWS_TEXT_BACK,
@@ -42,8 +42,8 @@ from gateway.posts import Post, PostReader
 from gateway.quota import QuotaCache
 from gateway.ratelimit import RateLimiter, key_rules, visitor_rules
 from gateway.redirects import next_url
-from gateway.uploads import Staging, Upload, check_uploads, store_files
-from gateway.upstream import Upstream
+from gateway.uploads import Staging, Upload, check_uploads, name_files
+from gateway.upstream import unavailable
 
 PREFIX = "/v1/f/"
 
@@ -54,7 +54,6 @@ class Parts:
 
     clock: Clock
     reader: PostReader
-    upstream: Upstream
     forms: FormCache
     keys: KeyCache
     limiter: RateLimiter
@@ -85,7 +84,7 @@ class Draft:
         return next_url(self.form, asked_next(self.body))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """A success: its outcome, what to acknowledge, and where a browser goes next."""
 
@@ -100,7 +99,7 @@ class Ingest:
     def __init__(self, parts: Parts) -> None:
         self.outcomes: Counter[Outcome] = Counter()
         self._parts = parts
-        self._log = get_logger("gateway")
+        self._log = get_logger("gateway").bind()
         self._request_ids = map(f"{os.urandom(6).hex()}-{{:x}}".format, itertools.count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,6 +129,7 @@ class Ingest:
         caller = await parts.keys.authenticate(post.headers.get(b"authorization"), form)
         post.trace.mark("key", "valid" if caller else "anonymous")
         await self._admit(post, form, caller)
+        parts.forwarder.check_room()
         key = read_key(post.headers.get(b"idempotency-key"))
         body = post.body = await self._read_body(post, receive, form)
         post.trace.mark("body", "read")
@@ -151,7 +151,13 @@ class Ingest:
             if claim.earlier is not None:
                 return Accepted(Outcome.REPLAYED, claim.earlier, draft.next_url)
             draft.post.trace.mark("idempotency", "first")
-            accepted = await self._judge(draft)
+            try:
+                accepted = await self._judge(draft)
+            except Rejected as rejected:
+                if claim.is_unsure and rejected.problem is Problem.TURNSTILE_FAILED:
+                    # Perhaps it is a replay, whose token the first post has spent.
+                    raise unavailable("This post cannot be judged right now.") from rejected
+                raise
             claim.bind(accepted.receipt)
             return accepted
 
@@ -178,12 +184,6 @@ class Ingest:
     ) -> Accepted:
         parts, post = self._parts, draft.post
         submission_id = new_id("sub", post.received_at)
-        files: tuple[StoredFile, ...] = ()
-        if uploads:
-            files = await store_files(
-                parts.upstream, draft.form.id, submission_id, post.received_at, uploads
-            )
-            post.trace.mark("files", "stored")
         submission = Submission(
             id=submission_id,
             form_id=draft.form.id,
@@ -195,11 +195,10 @@ class Ingest:
             key_id=draft.caller.key_id if draft.caller else None,
             idempotency_key=draft.key,
             fingerprint=draft.fingerprint,
-            files=files,
+            files=name_files(draft.form.id, submission_id, post.received_at, uploads),
         )
-        receipt = await parts.forwarder.accept(submission, draft.form)
-        outcome = Outcome.REPLAYED if receipt.is_replay else _OUTCOMES[status]
-        return Accepted(outcome, receipt, draft.next_url)
+        receipt = await parts.forwarder.accept(submission, draft.form, uploads)
+        return Accepted(_outcome(receipt, status), receipt, draft.next_url)
 
     async def _admit(self, post: Post, form: FormConfig, caller: KeyGrant | None) -> None:
         if caller is None:
@@ -292,6 +291,12 @@ class Ingest:
             outcome=outcome.value,
             duration_ms=round((self._parts.clock.monotonic() - started) * 1000, 2),
         )
+
+
+def _outcome(receipt: Receipt, status: SubmissionStatus) -> Outcome:
+    if receipt.is_replay:
+        return Outcome.REPLAYED
+    return Outcome.QUEUED if receipt.is_queued else _OUTCOMES[status]
 
 
 _OUTCOMES = {

@@ -2,38 +2,51 @@
 
 A gateway never runs bcrypt. A well-formed key is verified by the backend once; from then on a
 keyed digest of it identifies the grant in memory, until the feed says that the key has ended.
-Refused keys are remembered for seconds. The key itself is never kept.
+While the feed is silent, known keys go on for up to a day and are verified again behind the posts
+that carry them. Refused keys are remembered for seconds. The key itself is never kept.
 """
 
 import asyncio
 import hashlib
+from collections.abc import Iterable
 
 from contracts.forms import FormConfig, KeyGrant
-from contracts.internal import ChangesAnswer, UndecodableMessage
+from contracts.internal import ChangesAnswer, UndecodableMessage, VerifyAnswer
 from contracts.keys import KeyKind, parse_key
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
+from gateway.ages import Age, Ages, Held, Moment, Saved
+from gateway.bounded import Denials, RecentlyUsed
+from gateway.questions import Questions, Standing
+from gateway.revalidation import Revalidation
+from gateway.sharing import shared_grant
 from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
 
 _GRANTS_MAX = 10_000
 _REFUSED_MAX = 10_000
 _REFUSED_SECONDS = 5.0
-_FEED_SILENT_SECONDS = 10.0
+_VERIFY_SECONDS = 5.0
 
 
 class KeyCache:
-    """Authenticates what a post carries as its key."""
+    """Authenticates what a post carries as its key. ``version`` goes up with every change."""
 
-    def __init__(self, upstream: Upstream, clock: Clock, token: str) -> None:
+    def __init__(
+        self, upstream: Upstream, clock: Clock, token: str, *, grants_max: int = _GRANTS_MAX
+    ) -> None:
         self._upstream = upstream
-        self._clock = clock
         self._digest_key = hashlib.sha256(b"gateway key digests\0" + token.encode()).digest()
-        self._grants: dict[bytes, KeyGrant] = {}
-        self._refused: dict[bytes, float] = {}
-        self._asking: dict[bytes, asyncio.Task[KeyGrant | None]] = {}
-        self._epoch = ""
-        self._revision = 0
-        self._feed_heard_at = float("-inf")
+        self._ages = Ages(clock)
+        self._grants: RecentlyUsed[bytes, Held[KeyGrant]] = RecentlyUsed(grants_max)
+        self._refused: Denials[bytes] = Denials(clock, _REFUSED_SECONDS, _REFUSED_MAX)
+        self._questions: Questions[bytes, KeyGrant | None] = Questions(self._ages)
+        self._revalidation: Revalidation[tuple[bytes, str]] = Revalidation(
+            clock, lambda key: self._question(*key)
+        )
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._grants)
 
     async def authenticate(self, authorization: bytes | None, form: FormConfig) -> KeyGrant | None:
         """The grant of the key that was sent; None if nothing was sent as a bearer.
@@ -55,55 +68,89 @@ class KeyCache:
 
     def apply(self, changes: ChangesAnswer) -> None:
         """Takes over what the feed says."""
-        if changes.is_reset:
-            self._grants.clear()
-        elif changes.keys:
+        self._ages.heard(changes)
+        if changes.is_reset or changes.keys:
+            # Whose keys they are is not known before the answer.
+            self._questions.told_all()
+        if changes.keys:
             ended = set(changes.keys)
-            self._grants = {
-                digest: grant for digest, grant in self._grants.items() if grant.key_id not in ended
-            }
-        self._epoch, self._revision = changes.epoch, changes.revision
-        self._feed_heard_at = self._clock.monotonic()
+            for digest, held in self._grants.items():
+                if held.thing.key_id in ended:
+                    self._drop(digest)
+        self._revalidation.resume()
+
+    def holdings(self) -> tuple[Moment, list[tuple[bytes, Held[KeyGrant]]]]:
+        """Where things stand, and a copy of all grants, by digest of their key."""
+        return self._ages.moment(), self._grants.items()
+
+    def restore(
+        self, epoch: str, revision: int, grants: Iterable[tuple[bytes, Saved[KeyGrant]]]
+    ) -> None:
+        """Takes over what an earlier process held, and where its feed stood."""
+        self._ages.resume(epoch, revision)
+        for digest, saved in grants:
+            held = self._ages.hold_again(saved)
+            if self._ages.of(held) is not Age.EXPIRED:
+                self._grants.put(digest, held)
 
     async def _grant_of(self, text: str) -> KeyGrant | None:
         digest = hashlib.blake2b(text.encode(), key=self._digest_key, digest_size=32).digest()
-        held = self._grants.get(digest)
-        now = self._clock.monotonic()
-        if held is not None and now - self._feed_heard_at < _FEED_SILENT_SECONDS:
-            return held
-        if now < self._refused.get(digest, 0.0):
-            return None
+        held = self._grants.use(digest)
+        age = Age.EXPIRED if held is None else self._ages.of(held)
+        if held is None or age is Age.EXPIRED:
+            return None if digest in self._refused else await self._ask(digest, text)
+        if age is Age.STALE:
+            self._revalidation.want((digest, text))
+        return held.thing
+
+    async def _ask(self, digest: bytes, text: str) -> KeyGrant | None:
+        question = self._question(digest, text)
         try:
-            return await self._verify_once(digest, text)
-        except (UpstreamUnavailable, UndecodableMessage) as error:
-            if held is not None:
-                return held
+            # Shielded: one caller that gives up must not fail the others.
+            return await asyncio.wait_for(asyncio.shield(question), _VERIFY_SECONDS)
+        except (UpstreamUnavailable, UndecodableMessage, TimeoutError) as error:
             raise unavailable(
                 "This key cannot be checked right now. Try again in a moment."
             ) from error
 
-    async def _verify_once(self, digest: bytes, text: str) -> KeyGrant | None:
-        task = self._asking.get(digest)
-        if task is None:
-            task = asyncio.create_task(self._verify(digest, text))
-            self._asking[digest] = task
-            task.add_done_callback(lambda _: self._asking.pop(digest, None))
-        # Shielded: one caller that gives up must not fail the others.
-        return await asyncio.shield(task)
+    def _question(self, digest: bytes, text: str) -> asyncio.Future[KeyGrant | None]:
+        future = self._questions.find(digest)
+        if future is None:
+            verifying = asyncio.create_task(self._verify(digest, text))
+            future = self._questions.open(digest, verifying)
+        return future
 
     async def _verify(self, digest: bytes, text: str) -> KeyGrant | None:
-        answer = await self._upstream.verify_key(text)
+        try:
+            for _ in range(2):
+                self._questions.ask_now([digest])
+                answer = await self._upstream.verify_key(text)
+                standing = self._questions.standing(digest, answer)
+                if standing is not Standing.OUTDATED:
+                    return self._take(digest, answer, standing)
+        finally:
+            self._questions.close([digest])
+        raise UpstreamUnavailable("every answer is older than what the feed has told")
+
+    def _take(self, digest: bytes, answer: VerifyAnswer, standing: Standing) -> KeyGrant | None:
         if answer.grant is None:
-            self._grants.pop(digest, None)
-            if len(self._refused) >= _REFUSED_MAX:
-                self._refused.clear()
-            self._refused[digest] = self._clock.monotonic() + _REFUSED_SECONDS
-        elif answer.epoch == self._epoch and answer.revision >= self._revision:
-            # An answer older than what the feed has told may be used once, but not kept.
-            if len(self._grants) >= _GRANTS_MAX:
-                del self._grants[next(iter(self._grants))]
-            self._grants[digest] = answer.grant
+            self._drop(digest)
+            self._refused.add(digest)
+        elif standing is Standing.KEEP:
+            self._hold(digest, answer.grant)
         return answer.grant
+
+    def _hold(self, digest: bytes, grant: KeyGrant) -> None:
+        held = self._grants.peek(digest)
+        if held is None or held.thing != grant or held.era is not self._ages.era:
+            self.version += 1
+        self._refused.discard(digest)
+        self._grants.put(digest, self._ages.hold(shared_grant(grant)))
+
+    def _drop(self, digest: bytes) -> None:
+        if digest in self._grants:
+            self._grants.discard(digest)
+            self.version += 1
 
 
 def _bearer(authorization: bytes | None) -> str | None:

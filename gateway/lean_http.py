@@ -3,7 +3,7 @@
 httpx costs about as much CPU a batch as everything else that a gateway does for its posts. This
 does what the stream needs and nothing else: POSTs of whole bodies to one origin over keep-alive
 connections, one request at a time on each, answers parsed by httptools. Everything that is not a
-batch goes through httpx.
+batch, of submissions or of small files, goes through httpx.
 """
 
 import asyncio
@@ -40,12 +40,14 @@ class LeanClient:
         """``headers`` go with every request."""
         parts = urlsplit(origin)
         self._host, self._port = parts.hostname or "", parts.port or 80
-        lines = {"Host": parts.netloc, "Content-Type": "application/json"} | headers
+        lines = {"Host": parts.netloc} | headers
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
 
-    async def post(self, path: str, body: bytes, timeout_seconds: float) -> Answer:
+    async def post(
+        self, path: str, body: bytes, timeout_seconds: float, content_type: str = "application/json"
+    ) -> Answer:
         """The answer to one request.
 
         Raises:
@@ -53,8 +55,8 @@ class LeanClient:
             OSError: there is no connection to be had.
             TimeoutError: all in all it took too long.
         """
-        head = b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n"
-        request = head % (path.encode("ascii"), self._head, len(body)) + body
+        start = f"POST {path} HTTP/1.1\r\nContent-Type: {content_type}\r\n".encode("ascii")
+        request = b"%s%sContent-Length: %d\r\n\r\n%s" % (start, self._head, len(body), body)
         async with asyncio.timeout(timeout_seconds):
             connection = self._idle.pop() if self._idle else await self._connect()
             try:

@@ -11,10 +11,10 @@ _PER_ADDRESS = 512
 
 
 async def run_gateway(
-    settings: Settings, listener: socket.socket, *, ends_with_stdin: bool = False
+    settings: Settings, listener: socket.socket, *, worker: int = 0, ends_with_stdin: bool = False
 ) -> None:
-    """Serves until told to stop."""
-    gateway = Gateway(settings)
+    """Serves until told to stop. ``worker`` is the number among those that share the listener."""
+    gateway = Gateway(settings, worker=worker)
     # Behind a proxy all clients share its address.
     limits = ConnectionLimits(per_address=0 if settings.trusted_proxies else _PER_ADDRESS)
     async with gateway.running():
@@ -25,4 +25,5 @@ async def run_gateway(
             drain_seconds=settings.drain_seconds,
             ends_with_stdin=ends_with_stdin,
             limits=limits,
+            failure=gateway.failure,
         )

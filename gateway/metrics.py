@@ -4,11 +4,30 @@ No label holds a slug, an address or a key: what visitors choose must not make n
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from contracts.outcomes import Outcome
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Where a gateway stands. ``feed_silent_seconds`` is None before the feed's first answer."""
+
+    is_backend_away: bool
+    feed_silent_seconds: float | None
+    forms: int
+    form_hits: int
+    form_misses: int
+    keys: int
+    spool_submissions: int
+    spool_bytes: int
+    spool_rejected: int
+    spool_oldest_seconds: float
+    lease_units_unspent: int
+    lease_units_spooled: int
 
 
 class CountsDecisions(Protocol):
@@ -17,11 +36,25 @@ class CountsDecisions(Protocol):
     decisions_by_source: dict[str, int]
 
 
-def exposition(outcomes: Mapping[Outcome, int], limiter: CountsDecisions) -> bytes:
+_HELP = {
+    "is_backend_away": ("backend_away", "1 while submissions are spooled, not forwarded."),
+    "feed_silent_seconds": ("feed_silent_seconds", "Since the change feed was heard."),
+    "forms": ("cached_forms", "Forms held in memory."),
+    "keys": ("cached_keys", "Grants of keys held in memory."),
+    "spool_submissions": ("spool_submissions", "Submissions that wait for the backend."),
+    "spool_bytes": ("spool_bytes", "Their size, files included."),
+    "spool_rejected": ("spool_rejected", "Spooled submissions that the backend refused."),
+    "spool_oldest_seconds": ("spool_oldest_seconds", "Since the oldest of them was received."),
+    "lease_units_unspent": ("lease_units_unspent", "Units of quotas that may still be promised."),
+    "lease_units_spooled": ("lease_units_spooled", "Units promised and not yet settled."),
+}
+
+
+def exposition(outcomes: Mapping[Outcome, int], limiter: CountsDecisions, levels: Levels) -> bytes:
     """The metrics in Prometheus's text format."""
     # Imported when it is first asked for: a gateway that nobody scrapes starts without it.
     from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.metrics_core import CounterMetricFamily, Metric
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
     class Parts:
         def collect(self) -> Iterable[Metric]:
@@ -38,7 +71,19 @@ def exposition(outcomes: Mapping[Outcome, int], limiter: CountsDecisions) -> byt
             )
             for source, count in limiter.decisions_by_source.items():
                 decisions.add_metric([source], count)
-            return [posts, decisions]
+            lookups = CounterMetricFamily(
+                "formflow_cache_lookups",
+                "Look-ups of forms, by whether the form was in memory.",
+                labels=["cache", "result"],
+            )
+            lookups.add_metric(["forms", "hit"], levels.form_hits)
+            lookups.add_metric(["forms", "miss"], levels.form_misses)
+            gauges = [
+                GaugeMetricFamily(f"formflow_{name}", text, float(value))
+                for member, (name, text) in _HELP.items()
+                if (value := getattr(levels, member)) is not None
+            ]
+            return [posts, decisions, lookups, *gauges]
 
     registry = CollectorRegistry()
     registry.register(Parts())

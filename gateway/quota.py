@@ -1,13 +1,26 @@
 """The cached reject: accounts whose monthly quota is known to be used up.
 
 The backend's commit decides. What it has refused once is refused from memory from then on, until
-the month ends or the feed brings a change of one of the account's forms.
+the month ends or the feed brings a change of one of the account's forms. While some of the quota
+is on lease at other gateways it is refused for a few seconds only: it may be given back.
 """
+
+from dataclasses import dataclass
 
 from contracts.forms import FormConfig, QuotaState
 from contracts.internal import ChangesAnswer
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock, iso
+
+_ON_LEASE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _UsedUp:
+    """A quota that is used up; ``until`` is of the monotonic clock, in seconds."""
+
+    state: QuotaState
+    until: float
 
 
 class QuotaCache:
@@ -15,14 +28,15 @@ class QuotaCache:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._used_up: dict[str, QuotaState] = {}
+        self._used_up: dict[str, _UsedUp] = {}
 
     def is_used_up(self, form: FormConfig) -> bool:
         """Whether the quota of the form's account is known to be used up."""
-        state = self._used_up.get(form.account_id)
-        if state is None or form.is_test:
+        held = self._used_up.get(form.account_id)
+        if held is None or form.is_test:
             return False
-        if self._clock.now_ms() >= state.resets_at:
+        is_over = self._clock.now_ms() >= held.state.resets_at
+        if is_over or self._clock.monotonic() >= held.until:
             del self._used_up[form.account_id]
             return False
         return True
@@ -30,11 +44,13 @@ class QuotaCache:
     def check(self, form: FormConfig) -> None:
         """Raises Rejected(QUOTA_EXCEEDED)."""
         if self.is_used_up(form):
-            raise quota_exceeded(self._used_up[form.account_id])
+            raise quota_exceeded(self._used_up[form.account_id].state)
 
     def learn(self, form: FormConfig, state: QuotaState) -> None:
         """Takes over what a commit has said."""
-        self._used_up[form.account_id] = state
+        is_final = state.used >= state.limit
+        until = float("inf") if is_final else self._clock.monotonic() + _ON_LEASE_SECONDS
+        self._used_up[form.account_id] = _UsedUp(state, until)
 
     def apply(self, changes: ChangesAnswer) -> None:
         """A changed form may have a new plan: the next commit says."""

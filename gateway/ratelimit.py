@@ -29,7 +29,7 @@ class Rule:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """Whether a post is admitted, in the numbers of its first rule, or of the first that refused.
 

@@ -162,6 +162,10 @@ class StagedContent:
         for offset in range(0, self.size, CHUNK_BYTES):
             yield await asyncio.to_thread(_read, self._path, offset)
 
+    def kept(self) -> Path | bytes:
+        """Where the whole content is: a file, which the caller may move away, or memory."""
+        return bytes(self._pending) if self._path is None else self._path
+
     def discard(self) -> None:
         """Forgets the bytes, as often as it is called. May be called at any time, also while a
         thread that nobody waits for any more still writes: that one then removes the file."""
@@ -208,6 +212,10 @@ class Upload:
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, from the start at every call, at most ``CHUNK_BYTES`` at a time."""
         return self.content.chunks()
+
+    def kept(self) -> Path | bytes:
+        """Where the whole content is: a file, which the caller may move away, or memory."""
+        return self.content.kept()
 
     def discard(self) -> None:
         """Forgets the bytes; as often as it is called."""

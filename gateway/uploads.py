@@ -8,9 +8,9 @@ from contracts.ids import new_id
 from contracts.problems import Problem, Rejected
 from contracts.submissions import StoredFile
 from gateway.staging import Staging, Upload
-from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
+from gateway.upstream import Content, Upstream
 
-__all__ = ["Staging", "Upload", "check_uploads", "store_files"]
+__all__ = ["Staging", "Upload", "check_uploads", "name_files", "send_files"]
 
 _AT_ONCE = 4
 
@@ -32,43 +32,48 @@ def check_uploads(files: Sequence[Upload], file_bytes: int) -> None:
             )
 
 
-async def store_files(
-    upstream: Upstream,
-    form_id: str,
-    submission_id: str,
-    received_at: int,
-    uploads: Sequence[Upload],
+def name_files(
+    form_id: str, submission_id: str, received_at: int, uploads: Sequence[Upload]
 ) -> tuple[StoredFile, ...]:
-    """Puts the files of a submission into the store, some at once; they keep their order.
-
-    Files without a submission that names them are swept by the backend.
-
-    Raises:
-        Rejected: UNAVAILABLE, if one of them cannot be stored now.
-    """
-    turns = asyncio.Semaphore(_AT_ONCE)
-
-    async def store(index: int, upload: Upload) -> StoredFile:
-        key = object_key(form_id, submission_id, received_at, index, upload.filename)
-        async with turns:
-            await upstream.put_file(key, upload)
-        return StoredFile(
+    """What the submission says of its files, in their order, before they are in the store."""
+    return tuple(
+        StoredFile(
             id=new_id("fil", received_at),
             field=upload.field,
             name=safe_name(upload.filename),
             size=upload.size,
             content_type=upload.content_type,
             sha256=upload.sha256,
-            object_key=key,
+            object_key=object_key(form_id, submission_id, received_at, index, upload.filename),
         )
+        for index, upload in enumerate(uploads)
+    )
 
-    tasks = [asyncio.create_task(store(*numbered)) for numbered in enumerate(uploads)]
+
+async def send_files(
+    upstream: Upstream, files: Sequence[StoredFile], contents: Sequence[Content]
+) -> None:
+    """Puts the files of a submission into the store, some at once.
+
+    Files without a submission that names them are swept by the backend.
+
+    Raises:
+        UpstreamUnavailable: one of them cannot be stored now.
+    """
+    if not files:
+        return
+    if len(files) == 1:
+        await upstream.put_file(files[0].object_key, contents[0])
+        return
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def send(file: StoredFile, content: Content) -> None:
+        async with turns:
+            await upstream.put_file(file.object_key, content)
+
+    tasks = [asyncio.create_task(send(*pair)) for pair in zip(files, contents, strict=True)]
     try:
-        return tuple(await asyncio.gather(*tasks))
-    except UpstreamUnavailable as error:
-        raise unavailable("The files could not be stored right now. Try again in a moment.") from (
-            error
-        )
+        await asyncio.gather(*tasks)
     finally:
         # None may read on while its bytes are being discarded.
         for task in tasks:

@@ -1,30 +1,64 @@
 """The only client of the backend's internal surface."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx
 
 from contracts import internal
+from contracts.leases import LeaseStatement
 from contracts.problems import Problem, Rejected
-from contracts.submissions import ItemResult, Receipt, Submission
-from gateway.lean_http import BrokenConnection, LeanClient
-from gateway.staging import Upload
+from contracts.small_files import CONTENT_TYPE, FILES_MAX, SMALL_FILE_BYTES, SmallFile, encode_files
+from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
+from gateway.batching import Batcher
+from gateway.lean_http import Answer, BrokenConnection, LeanClient
+from gateway.leases import LeaseBook
 
 # Everything a post waits for ends within this time, so that its visitor gets an answer.
 _DEADLINE_SECONDS = 5.0
+# A batch may be sent twice, and the post may have to be spooled behind that.
+_BATCH_SECONDS = 2.0
+_RETRY_AFTER_SECONDS = (3, 8)
+# Of a call that both sides understand these are impossible: it is this one that is wrong.
+_REFUSALS = {400, 413, 415, 422}
 _FEED_SECONDS = internal.FEED_WAIT_SECONDS + 5.0
 # A file is on its way to a bucket meanwhile; it waits for its turn, too, within this time.
 _FILE_SECONDS = 60.0
 _FILES_AT_ONCE = 8
+# In memory, with 64 KiB each at most.
+_SMALL_FILES_AT_ONCE = 256
 # Shorter than the backend keeps an idle connection, so that it is not closed under a request.
 _KEEP_ALIVE_SECONDS = 30.0
+_JSON = "application/json"
 
 
 class UpstreamUnavailable(Exception):
     """The backend cannot be reached or cannot answer now."""
+
+
+class UpstreamFailed(UpstreamUnavailable):
+    """The backend answered that something unexpected happened there (500)."""
+
+
+class UpstreamRefused(UpstreamUnavailable):
+    """The backend does not take a call as it is; sending it again is of no use."""
+
+
+class Content(Protocol):
+    """The bytes of a file on its way: ``size`` of them, with that digest in hex."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, from the start at every call. Raises OSError."""
 
 
 class Upstream:
@@ -37,6 +71,8 @@ class Upstream:
     def __init__(
         self, base_url: str, token: str, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
+        # Set by whoever keeps leases: batches then ask for some.
+        self.leases: LeaseBook | None = None
         self._client = httpx.AsyncClient(
             base_url=base_url,
             transport=transport,
@@ -45,20 +81,48 @@ class Upstream:
             limits=httpx.Limits(max_connections=16, keepalive_expiry=_KEEP_ALIVE_SECONDS),
             trust_env=False,
         )
-        # A replaced transport, or TLS, takes the batches along.
+        # A replaced transport, or TLS, takes the batches along, and each file by itself.
         is_plain = transport is None and base_url.startswith("http://")
         authorization = {"Authorization": f"Bearer {token}"}
         self._batches = LeanClient(base_url, authorization) if is_plain else None
         # Files leave connections for everything else.
         self._file_turns = asyncio.Semaphore(_FILES_AT_ONCE)
+        self._small_file_turns = asyncio.Semaphore(_SMALL_FILES_AT_ONCE)
+        self._small_files: Batcher[SmallFile, None] | None = None
+        if self._batches is not None:
+            send = partial(self._put_small_files, self._batches)
+            self._small_files = Batcher(send, items_max=FILES_MAX)
 
     async def commit(self, batch: Sequence[Submission]) -> Sequence[ItemResult]:
-        """Stores a batch; one result an item, in order."""
-        body = await self._post_batch(internal.encode_batch(batch))
-        results = internal.decode_results(body)
-        if len(results) != len(batch):
-            raise internal.UndecodableMessage(f"{len(results)} results for {len(batch)} items")
-        return results
+        """Stores a batch; one result an item, in order.
+
+        A batch that the backend does not take is halved until the item that spoils it is alone:
+        that one is rejected, the others are stored.
+        """
+        try:
+            return await self._commit(batch)
+        except UpstreamRefused:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                return [*await self.commit(batch[:middle]), *await self.commit(batch[middle:])]
+            return [rejection(item) for item in batch]
+
+    async def _commit(self, batch: Sequence[Submission]) -> Sequence[ItemResult]:
+        asker, page = (self.leases.asker, self.leases.page) if self.leases else (None, 0)
+        body = await self._post_batch(internal.encode_batch(batch, asker))
+        answer = internal.decode_batch_answer(body)
+        if len(answer.results) != len(batch):
+            raise internal.UndecodableMessage(
+                f"{len(answer.results)} results for {len(batch)} items"
+            )
+        if self.leases is not None:
+            self.leases.learn(answer.leases, page)
+        return answer.results
+
+    async def state_leases(self, statement: LeaseStatement) -> str:
+        """Says what this gateway holds; the answer is its session as the backend knows it."""
+        body = internal.encode_statement(statement)
+        return internal.decode_session(await self._post(internal.LEASES, body))
 
     async def look_up(self, slugs: Sequence[str]) -> internal.LookupAnswer:
         """The forms of these slugs."""
@@ -77,24 +141,54 @@ class Upstream:
         body = internal.encode_idempotency_question(question)
         return internal.decode_receipt(await self._post(internal.IDEMPOTENCY, body))
 
-    async def changes(self, epoch: str, since: int) -> internal.ChangesAnswer:
-        """What changed since that revision; waits for a change for some seconds."""
-        query = {"epoch": epoch, "since": str(since), "wait": str(internal.FEED_WAIT_SECONDS)}
+    async def changes(
+        self, epoch: str, since: int, wait_seconds: int = internal.FEED_WAIT_SECONDS
+    ) -> internal.ChangesAnswer:
+        """What changed since that revision; waits so long for a change."""
+        query = {"epoch": epoch, "since": str(since), "wait": str(wait_seconds)}
         return internal.decode_changes(
             await self._send("GET", internal.CHANGES, params=query, timeout=_FEED_SECONDS)
         )
 
-    async def put_file(self, object_key: str, upload: Upload) -> None:
+    async def put_file(self, object_key: str, content: Content) -> None:
         """Stores a file; when it returns, the file is durable."""
-        path = f"{internal.FILES}/{quote(object_key)}"
-        headers = {"content-length": str(upload.size), "x-content-sha256": upload.sha256}
         try:
-            async with asyncio.timeout(_FILE_SECONDS), self._file_turns:
-                await self._send(
-                    "PUT", path, content=_Content(upload), headers=headers, timeout=_FILE_SECONDS
-                )
+            async with asyncio.timeout(_FILE_SECONDS):
+                if not await self._put_with_others(object_key, content):
+                    await self._put_alone(object_key, content)
         except TimeoutError as error:
-            raise UpstreamUnavailable(f"{path}: not stored in {_FILE_SECONDS} s") from error
+            late = f"{object_key}: not stored in {_FILE_SECONDS} s"
+            raise UpstreamUnavailable(late) from error
+
+    async def _put_with_others(self, object_key: str, content: Content) -> bool:
+        """Stores a small file in one call with others; False if it has to go alone."""
+        if self._small_files is None or content.size > SMALL_FILE_BYTES:
+            return False
+        async with self._small_file_turns:
+            data = b"".join([chunk async for chunk in content.chunks()])
+            try:
+                await self._small_files.submit(SmallFile(object_key, content.sha256, data))
+            except UpstreamRefused:
+                return False
+        return True
+
+    async def _put_small_files(
+        self, client: LeanClient, files: Sequence[SmallFile]
+    ) -> Sequence[None]:
+        path, body = internal.FILES, encode_files(files)
+        answer = await _post_twice(client, path, body, _FILE_SECONDS, CONTENT_TYPE)
+        if answer.status == httpx.codes.NOT_FOUND:
+            raise UpstreamRefused(f"{path}: this backend takes files one by one only")
+        _check_status(answer.status, path)
+        return [None] * len(files)
+
+    async def _put_alone(self, object_key: str, content: Content) -> None:
+        path = f"{internal.FILES}/{quote(object_key)}"
+        headers = {"content-length": str(content.size), "x-content-sha256": content.sha256}
+        async with self._file_turns:
+            await self._send(
+                "PUT", path, content=_Body(content), headers=headers, timeout=_FILE_SECONDS
+            )
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -106,15 +200,8 @@ class Upstream:
         path, client = internal.SUBMISSIONS, self._batches
         if client is None:
             return await self._post(path, body)
-        try:
-            try:
-                answer = await client.post(path, body, _DEADLINE_SECONDS)
-            except BrokenConnection:
-                answer = await client.post(path, body, _DEADLINE_SECONDS)
-        except (OSError, TimeoutError) as error:
-            raise UpstreamUnavailable(f"{path}: {error!r}") from error
-        if answer.status != httpx.codes.OK:
-            raise UpstreamUnavailable(f"{path}: status {answer.status}")
+        answer = await _post_twice(client, path, body, _BATCH_SECONDS)
+        _check_status(answer.status, path)
         return answer.body
 
     async def _post(self, path: str, body: bytes) -> bytes:
@@ -131,28 +218,55 @@ class Upstream:
         return _checked(response)
 
 
-class _Content:
+async def _post_twice(
+    client: LeanClient, path: str, body: bytes, timeout_seconds: float, content_type: str = _JSON
+) -> Answer:
+    try:
+        try:
+            return await client.post(path, body, timeout_seconds, content_type)
+        except BrokenConnection:
+            return await client.post(path, body, timeout_seconds, content_type)
+    except (OSError, TimeoutError) as error:
+        raise UpstreamUnavailable(f"{path}: {error!r}") from error
+
+
+class _Body:
     """The bytes of a file, from the start for every attempt to send them."""
 
-    def __init__(self, upload: Upload) -> None:
-        self._upload = upload
+    def __init__(self, content: Content) -> None:
+        self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._upload.chunks()
+        return self._content.chunks()
 
 
 def _checked(response: httpx.Response) -> bytes:
-    if response.status_code == httpx.codes.OK:
-        return response.content
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
         raise Rejected(
             Problem.RATE_LIMITED,
             "Too many keys are being checked right now. Try again in a moment.",
             headers={"Retry-After": response.headers.get("retry-after", "1")},
         )
-    raise UpstreamUnavailable(f"{response.request.url.path}: status {response.status_code}")
+    _check_status(response.status_code, response.request.url.path)
+    return response.content
+
+
+def _check_status(status: int, path: str) -> None:
+    if status in _REFUSALS:
+        raise UpstreamRefused(f"{path}: status {status}")
+    if status == httpx.codes.INTERNAL_SERVER_ERROR:
+        raise UpstreamFailed(f"{path}: status {status}")
+    if status != httpx.codes.OK:
+        raise UpstreamUnavailable(f"{path}: status {status}")
+
+
+def rejection(item: Submission) -> ItemResult:
+    """The result of an item that the backend cannot take, which is a bug on one of the sides."""
+    return ItemResult(ItemStatus.REJECTED, item.id, item.received_at, Problem.INTERNAL.slug)
 
 
 def unavailable(detail: str) -> Rejected:
-    """The refusal of a post while the backend is away."""
-    return Rejected(Problem.UNAVAILABLE, detail, headers={"Retry-After": "5"})
+    """The refusal of a post while the backend is away; those refused at once do not all come back
+    at once."""
+    seconds = random.randint(*_RETRY_AFTER_SECONDS)  # noqa: S311 -- jitter
+    return Rejected(Problem.UNAVAILABLE, detail, headers={"Retry-After": str(seconds)})

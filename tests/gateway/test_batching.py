@@ -84,3 +84,11 @@ async def test_drained_returns_when_all_is_sent() -> None:
     futures = [batcher.submit(n) for n in range(5)]
     await batcher.drained()
     assert all(future.done() for future in futures)
+
+
+async def test_an_item_submitted_as_a_batch_ends_is_sent() -> None:
+    sink = Sink()
+    sink.gate.set()
+    batcher = Batcher(sink.send, items_max=10, senders=1)
+    async with asyncio.timeout(5):
+        assert [await batcher.submit(number) for number in range(5)] == [0, 2, 4, 6, 8]

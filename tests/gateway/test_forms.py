@@ -1,16 +1,20 @@
 """The form cache and the feed: what a gateway knows, and how soon it hears of a change."""
 
 import asyncio
+from collections.abc import Callable
 
 import httpx
 import pytest
 
 from contracts.forms import FormStatus
-from contracts.keys import KeyKind, mint_key
-from tests.support.builders import form_config, key_grant
+from contracts.internal import ChangesAnswer
+from contracts.problems import Problem, Rejected
+from gateway.forms import FormCache
+from gateway.upstream import Upstream
+from tests.support.builders import form_config
 from tests.support.clock import ManualClock
 from tests.support.gateways import running_gateway
-from tests.support.mini_backend import MiniBackend
+from tests.support.mini_backend import TOKEN, MiniBackend
 
 pytestmark = pytest.mark.asyncio
 
@@ -23,6 +27,23 @@ async def until_status(gateway: httpx.AsyncClient, status: int, **headers: str) 
     async with asyncio.timeout(5):
         while await status_of(gateway, **headers) != status:
             await asyncio.sleep(0)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not is_so():
+            await asyncio.sleep(0)
+
+
+def form_cache(backend: MiniBackend, clock: ManualClock, forms_max: int = 1_000) -> FormCache:
+    upstream = Upstream("http://backend", TOKEN, backend.transport())
+    return FormCache(upstream, clock, forms_max=forms_max)
+
+
+async def problem_of(forms: FormCache) -> Problem:
+    with pytest.raises(Rejected) as caught:
+        await forms.resolve("contact")
+    return caught.value.problem
 
 
 async def test_a_form_is_looked_up_once() -> None:
@@ -65,43 +86,6 @@ async def test_a_new_form_replaces_the_memory_of_its_absence() -> None:
         await until_status(gateway, 200)
 
 
-async def test_a_revoked_key_is_heard_through_the_feed() -> None:
-    key = mint_key(KeyKind.SUBMISSION)
-    backend = MiniBackend(
-        forms={"contact": form_config()}, keys={key.text: key_grant(key_id=key.key_id)}
-    )
-    async with running_gateway(backend) as gateway:
-        bearer = f"Bearer {key.text}"
-        await until_status(gateway, 200, authorization=bearer)
-        backend.revoke(key.text)
-        await until_status(gateway, 403, authorization=bearer)
-
-
-async def test_a_new_epoch_forgets_what_was_held() -> None:
-    backend = MiniBackend(forms={"contact": form_config()})
-    async with running_gateway(backend) as gateway:
-        await until_status(gateway, 200)
-        del backend.forms["contact"]
-        backend.restore("epoch-2")
-        await until_status(gateway, 404)
-
-
-async def test_an_unknown_form_while_the_backend_is_away_is_unavailable_not_unknown() -> None:
-    backend = MiniBackend()
-    async with running_gateway(backend) as gateway:
-        backend.is_down = True
-        assert await status_of(gateway) == 503
-
-
-async def test_an_unknown_key_while_the_backend_is_away_is_unavailable_not_invalid() -> None:
-    backend = MiniBackend(forms={"contact": form_config()})
-    async with running_gateway(backend) as gateway:
-        await until_status(gateway, 200)
-        backend.is_down = True
-        bearer = f"Bearer {mint_key(KeyKind.SUBMISSION).text}"
-        assert await status_of(gateway, authorization=bearer) == 503
-
-
 async def test_an_absence_is_forgotten_after_seconds() -> None:
     backend, clock = MiniBackend(), ManualClock()
     async with running_gateway(backend, clock) as gateway:
@@ -111,13 +95,90 @@ async def test_an_absence_is_forgotten_after_seconds() -> None:
     assert len(backend.lookups) == 2
 
 
-async def test_while_the_feed_is_silent_a_held_form_is_looked_up_before_use() -> None:
-    backend, clock = MiniBackend(forms={"contact": form_config()}), ManualClock()
-    async with running_gateway(backend, clock) as gateway:
+async def test_a_form_that_cannot_be_decoded_is_unavailable_and_spoils_no_other() -> None:
+    backend = MiniBackend(
+        forms={"contact": form_config(), "newer": form_config(slug="newer")},
+        undecodable={"newer"},
+    )
+    async with running_gateway(backend) as gateway:
+        newer, known = await asyncio.gather(status_of(gateway, "newer"), status_of(gateway))
+        assert (newer, known) == (503, 200)
+
+
+async def test_a_form_that_becomes_undecodable_is_unavailable_not_unknown_and_not_live() -> None:
+    backend = MiniBackend(forms={"contact": form_config()})
+    async with running_gateway(backend) as gateway:
         await status_of(gateway)
-        clock.advance(11)
-        backend.forms["contact"] = form_config(status=FormStatus.PAUSED)
-        assert await status_of(gateway) == 403
+        backend.undecodable = {"contact"}
+        backend.change("contact", form_config(revision=2))
+        await until_status(gateway, 503)
+
+
+async def test_a_caller_that_gives_up_early_leaves_the_look_up_to_the_others() -> None:
+    backend = MiniBackend(forms={"contact": form_config()}, lookup_gate=asyncio.Event())
+    forms = form_cache(backend, ManualClock())
+    forms.apply(ChangesAnswer("epoch-1", 1, True, {}, ()))
+    patient = asyncio.create_task(forms.resolve("contact"))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(forms.resolve("contact"), 0.02)
+    assert backend.lookup_gate is not None
+    backend.lookup_gate.set()
+    assert (await patient).slug == "contact"
+    assert len(backend.lookups) == 1
+
+
+async def test_the_least_recently_used_form_makes_room() -> None:
+    backend = MiniBackend(forms={slug: form_config(slug=slug) for slug in "abcd"})
+    forms = form_cache(backend, ManualClock(), forms_max=3)
+    forms.apply(ChangesAnswer("epoch-1", 1, True, {}, ()))
+    for slug in "abcad":
+        await forms.resolve(slug)
+    asked = len(backend.lookups)
+    for slug in "acd":
+        await forms.resolve(slug)
+    assert (len(forms), len(backend.lookups)) == (3, asked)
+
+
+async def test_a_form_made_while_it_is_looked_up_is_not_taken_for_absent() -> None:
+    backend = MiniBackend(lookup_gate=asyncio.Event())
+    async with running_gateway(backend) as gateway:
+        post = asyncio.create_task(status_of(gateway))
+        await until(lambda: len(backend.lookups) == 1)
+        backend.change("contact", form_config(revision=2))
+        await asyncio.sleep(0.02)
+        assert backend.lookup_gate is not None
+        backend.lookup_gate.set()
+        assert await post == 200
+
+
+async def test_a_form_deleted_while_it_is_looked_up_is_looked_up_once_more() -> None:
+    backend = MiniBackend(forms={"contact": form_config()}, lookup_gate=asyncio.Event())
+    async with running_gateway(backend) as gateway:
+        post = asyncio.create_task(status_of(gateway))
+        await until(lambda: len(backend.lookups) == 1)
+        backend.change("contact", None)
+        await asyncio.sleep(0.02)
+        assert backend.lookup_gate is not None
+        backend.lookup_gate.set()
+        assert await post == 404
+    assert backend.lookups == [["contact"], ["contact"]]
+
+
+async def test_the_change_of_another_form_does_not_cost_a_second_look_up() -> None:
+    backend = MiniBackend(
+        forms={"contact": form_config(), "other": form_config(slug="other")},
+        lookup_gate=asyncio.Event(),
+    )
+    async with running_gateway(backend) as gateway:
+        post = asyncio.create_task(status_of(gateway))
+        await until(lambda: len(backend.lookups) == 1)
+        backend.change("other", form_config(slug="other", revision=2))
+        await asyncio.sleep(0.02)
+        assert backend.lookup_gate is not None
+        backend.lookup_gate.set()
+        assert await post == 200
+        assert await status_of(gateway) == 200
+    assert backend.lookups == [["contact"]]
 
 
 async def test_a_scan_of_random_slugs_pushes_no_form_out() -> None:
@@ -142,3 +203,25 @@ async def test_an_answer_older_than_the_feed_is_not_kept() -> None:
         backend.lookup_gate.set()
         await first
         assert await status_of(gateway) == 403
+
+
+async def test_a_document_of_the_feed_does_not_replace_a_newer_one() -> None:
+    backend = MiniBackend(forms={"contact": form_config(revision=7, name="newer")}, revision=7)
+    forms = form_cache(backend, ManualClock())
+    forms.apply(ChangesAnswer("epoch-1", 1, True, {}, ()))
+    await forms.resolve("contact")
+    forms.apply(ChangesAnswer("epoch-1", 5, False, {"contact": form_config(revision=5)}, ()))
+    assert (await forms.resolve("contact")).name == "newer"
+
+
+async def test_forms_share_what_they_have_in_common() -> None:
+    members = {"allowed_origins": ("https://a.example",), "redirect_hosts": ("a.example",)}
+    slugs = ["one", "two"]
+    backend = MiniBackend(forms={slug: form_config(slug=slug, **members) for slug in slugs})
+    forms = form_cache(backend, ManualClock())
+    forms.apply(ChangesAnswer("epoch-1", 1, True, {}, ()))
+    one, two = [await forms.resolve(slug) for slug in slugs]
+    assert one.allowed_origins is two.allowed_origins
+    assert one.redirect_hosts is two.redirect_hosts
+    assert one.account_id is two.account_id
+    assert one.honeypot_field is two.honeypot_field

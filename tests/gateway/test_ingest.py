@@ -270,7 +270,8 @@ async def test_a_backend_that_cannot_answer_is_never_acknowledged(
     await gateway.post("/v1/f/contact", data=FIELDS)
     backend.status = status
     answer = await gateway.post("/v1/f/contact", data=FIELDS)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.status_code == 503
+    assert 3 <= int(answer.headers["retry-after"]) <= 8
 
 
 async def test_every_post_is_counted_by_its_one_outcome(gateway: httpx.AsyncClient) -> None:

@@ -5,6 +5,7 @@ writes it anew.
 """
 
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ FOREIGN = mint_key(KeyKind.SUBMISSION)
 SHOWN = (
     "allow",
     "retry-after",
+    "formflow-queued",
     "idempotency-replayed",
     "idempotency-mismatch",
     "vary",
@@ -345,7 +347,8 @@ CASES = [
         bearer(KEY.text),
         lambda w: setattr(w.backend, "refuse_with", "invalid-key"),
     ),
-    Case("commit", "backend away", 503, "unavailable", {}, loses_the_backend),
+    Case("commit", "backend away", 202, "queued", {}, loses_the_backend, {"spool": "on"}),
+    Case("commit", "backend away, no spool", 503, "unavailable", {}, loses_the_backend),
 ]
 
 
@@ -353,14 +356,17 @@ CASES = [
 async def world_of(case: Case) -> AsyncIterator[World]:
     limit = case.settings.get("limit", 1_000)
     backend = MiniBackend(
-        forms={"contact": form_config(rate_limit_per_minute=limit)},
+        forms={"contact": form_config(rate_limit_per_minute=limit, has_quota=False)},
         keys={
             KEY.text: key_grant(key_id=KEY.key_id),
             FOREIGN.text: key_grant(key_id=FOREIGN.key_id, account_id="acc_other"),
         },
     )
     with running_turnstile() as turnstile:
-        async with running_gateway(backend, turnstile_verify_url=turnstile.url) as gateway:
+        spool = case.settings.get("spool", "off")
+        async with running_gateway(
+            backend, turnstile_verify_url=turnstile.url, spool=spool
+        ) as gateway:
             yield World(backend, turnstile, gateway)
 
 
@@ -381,6 +387,7 @@ async def walk(case: Case) -> tuple[httpx.Response, World]:
 
 def row(case: Case, answer: httpx.Response) -> str:
     headers = [f"`{name}: {answer.headers[name]}`" for name in SHOWN if name in answer.headers]
+    headers = [re.sub(r"retry-after: [3-8]`", "retry-after: 3–8`", text) for text in headers]
     if answer.headers["access-control-allow-origin"] != "*":
         headers.append("`access-control-allow-origin: <the origin>`")
     has_rate = "yes" if "x-ratelimit-limit" in answer.headers else "–"

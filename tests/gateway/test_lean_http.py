@@ -1,14 +1,17 @@
 """The lean client of the batch stream, against a peer that misbehaves on a real socket."""
 
 import asyncio
+import hashlib
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from contracts import internal
+from contracts.small_files import SMALL_FILE_BYTES, decode_files
 from contracts.submissions import ItemResult, ItemStatus
 from gateway.lean_http import Answer, BrokenConnection, LeanClient
 from gateway.upstream import Upstream, UpstreamUnavailable
@@ -186,3 +189,91 @@ async def test_a_backend_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(UpstreamUnavailable):
         await upstream.commit([submission()])
     await upstream.close()
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """The content of a file."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for start in range(0, self.size, 65_536):
+            yield self.data[start : start + 65_536]
+
+
+async def takes(_: Reader, writer: Writer, __: bytes) -> None:
+    await asyncio.sleep(0.01)
+    writer.write(OK)
+
+
+def takes_no_batch(status: int) -> Behave:
+    async def behave(_: Reader, writer: Writer, request: bytes) -> None:
+        no = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
+        writer.write(no if request.startswith(b"POST") else OK)
+
+    return behave
+
+
+async def put_files(url: str, contents: dict[str, bytes]) -> None:
+    upstream = Upstream(url, "t")
+    try:
+        await asyncio.gather(*(upstream.put_file(k, Bytes(v)) for k, v in contents.items()))
+    finally:
+        await upstream.close()
+
+
+def methods(peer: Peer) -> list[bytes]:
+    return [request.partition(b" ")[0] for request in peer.requests]
+
+
+async def test_small_files_travel_together() -> None:
+    contents = {f"frm/{n}-é \n": b"%d" % n * (n * 700) for n in range(40)}
+    contents["largest"] = b"x" * SMALL_FILE_BYTES
+    async with running(takes) as (peer, url):
+        await put_files(url, contents)
+    assert set(methods(peer)) == {b"POST"}
+    assert len(peer.requests) <= 3
+    assert all(request.startswith(b"POST /internal/v1/files HTTP/1.1") for request in peer.requests)
+    assert all(b"Content-Type: application/octet-stream\r\n" in r for r in peer.requests)
+    files = [f for r in peer.requests for f in decode_files(r.partition(b"\r\n\r\n")[2])]
+    assert {file.object_key: file.data for file in files} == contents
+    assert all(hashlib.sha256(file.data).hexdigest() == file.sha256 for file in files)
+
+
+async def test_a_file_that_is_not_small_goes_alone() -> None:
+    async with running(takes) as (peer, url):
+        await put_files(url, {"a b": b"x" * (SMALL_FILE_BYTES + 1)})
+    [request] = peer.requests
+    assert request.startswith(b"PUT /internal/v1/files/a%20b HTTP/1.1")
+    assert len(request.partition(b"\r\n\r\n")[2]) == SMALL_FILE_BYTES + 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 413])
+async def test_files_that_are_not_taken_together_go_one_by_one(status: int) -> None:
+    async with running(takes_no_batch(status)) as (peer, url):
+        await put_files(url, {"a": b"1", "b": b"2", "c": b"3"})
+    puts = [request for request in peer.requests if request.startswith(b"PUT")]
+    assert sorted(request[-1:] for request in puts) == [b"1", b"2", b"3"]
+
+
+async def test_small_files_whose_connection_breaks_are_sent_once_more() -> None:
+    async with running(hangs_up, takes) as (peer, url):
+        await put_files(url, {"a": b"1"})
+    assert peer.requests[0] == peer.requests[1]
+
+
+@pytest.mark.parametrize("behave", [hangs_up, takes_no_batch(503), takes_no_batch(500)])
+async def test_small_files_are_not_stored_while_the_backend_cannot_answer(behave: Behave) -> None:
+    async with running(behave) as (peer, url):
+        with pytest.raises(UpstreamUnavailable):
+            await put_files(url, {"a": b"1"})
+    assert set(methods(peer)) == {b"POST"}

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -19,13 +21,15 @@ URL = "http://gateway"
 async def running_gateway(
     backend: MiniBackend, clock: Clock | None = None, **settings: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a started gateway whose feed has been heard."""
-    loaded = load_settings(environ={}, internal_token=TOKEN, log_level="error", **settings)
-    gateway = Gateway(loaded, clock, backend.transport())
-    async with gateway.running(), client_of(gateway) as client:
-        while not backend.is_down and (await client.get("/readyz")).status_code != 200:
-            await asyncio.sleep(0)
-        yield client
+    """A client of a started gateway whose feed has been heard; without a spool if not asked for."""
+    with TemporaryDirectory(prefix="formflow-") as directory:
+        usual = {"internal_token": TOKEN, "log_level": "error", "spool": "off"}
+        loaded = load_settings(environ={}, **(usual | {"data_dir": Path(directory)} | settings))
+        gateway = Gateway(loaded, clock, backend.transport())
+        async with gateway.running(), client_of(gateway) as client:
+            while not backend.is_down and (await client.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0)
+            yield client
     backend.verify()
 
 

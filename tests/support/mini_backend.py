@@ -4,9 +4,11 @@ It keeps what it is sent. Anything unexpected is collected, and ``verify`` fails
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 
 import httpx
+import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from contracts import internal
 from contracts.forms import FormConfig, KeyGrant, QuotaState
+from contracts.leases import Lease, LeaseStatement
 from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
 
 TOKEN = "an-internal-token-for-tests"
@@ -32,16 +35,25 @@ class MiniBackend:
     files: dict[str, bytes] = field(default_factory=dict)
     questions: list[internal.IdempotencyQuestion] = field(default_factory=list)
 
+    # What every answer to a batch that asks grants.
+    leases: list[Lease] = field(default_factory=list)
+
     is_down: bool = False
     status: int | None = None
     refuse_with: str | None = None
     lookup_gate: asyncio.Event | None = None
     commit_gate: asyncio.Event | None = None
+    verify_gate: asyncio.Event | None = None
     drops_answers: int = 0
+    undecodable: set[str] = field(default_factory=set)
+    oldest_revision: int = 0
+    is_feed_cut: bool = False
 
+    calls: Counter[str] = field(default_factory=Counter)
     batches: list[list[Submission]] = field(default_factory=list)
     lookups: list[list[str]] = field(default_factory=list)
     verified: list[str] = field(default_factory=list)
+    statements: list[LeaseStatement] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     public: list[Request] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,6 +88,20 @@ class MiniBackend:
         self.epoch = epoch
         self._wake()
 
+    def beat(self) -> None:
+        """Lets the waiting poll be answered, as happens every five seconds."""
+        self._wake()
+
+    def go_away(self) -> None:
+        """Ends the waiting polls, too; ``is_down = False`` brings the backend back."""
+        self.is_down = True
+        self._wake()
+
+    def cut_feed(self) -> None:
+        """Breaks every poll, while everything else is answered."""
+        self.is_feed_cut = True
+        self._wake()
+
     def transport(self) -> httpx.AsyncBaseTransport:
         """The network between a gateway and this backend."""
         return httpx.ASGITransport(self._app())
@@ -94,6 +120,7 @@ class MiniBackend:
             Route(internal.LOOKUP, self._look_up, methods=["POST"]),
             Route(internal.IDEMPOTENCY, self._find_receipt, methods=["POST"]),
             Route(internal.FILES + "/{key:path}", self._put_file, methods=["PUT"]),
+            Route(internal.LEASES, self._take_statement, methods=["POST"]),
             Route(internal.VERIFY_KEY, self._verify_key, methods=["POST"]),
             Route(internal.CHANGES, self._feed, methods=["GET"]),
             Route("/v1/{path:path}", self._public, methods=["GET", "POST"]),
@@ -101,7 +128,8 @@ class MiniBackend:
         return _Switched(self, Starlette(routes=routes))
 
     async def _commit(self, request: Request) -> Response:
-        batch = internal.decode_batch(await request.body())
+        asked = internal.decode_asking_batch(await request.body())
+        batch, leases = asked.items, self.leases if asked.asker is not None else []
         if self.commit_gate is not None:
             await self.commit_gate.wait()
         results = [self._result(item) for item in batch]
@@ -110,7 +138,7 @@ class MiniBackend:
         if self.drops_answers:
             self.drops_answers -= 1
             raise httpx.ReadError("connection reset")
-        return Response(internal.encode_results(results))
+        return Response(internal.encode_results(results, leases))
 
     def _result(self, item: Submission) -> ItemResult:
         if self.refuse_with is not None:
@@ -131,6 +159,11 @@ class MiniBackend:
             )
         self._stored[item.id] = item.received_at
         return ItemResult(ItemStatus.STORED, item.id, item.received_at)
+
+    async def _take_statement(self, request: Request) -> Response:
+        statement = internal.decode_statement(await request.body())
+        self.statements.append(statement)
+        return Response(internal.encode_session(statement.session))
 
     async def _find_receipt(self, request: Request) -> Response:
         question = internal.decode_idempotency_question(await request.body())
@@ -153,26 +186,41 @@ class MiniBackend:
         found = {slug: self.forms.get(slug) for slug in slugs}
         if self.lookup_gate is not None:
             await self.lookup_gate.wait()
-        return Response(internal.encode_lookup(internal.LookupAnswer(self.epoch, revision, found)))
+        answer = internal.LookupAnswer(self.epoch, revision, found)
+        return Response(self._spoilt(internal.encode_lookup(answer)))
 
     async def _verify_key(self, request: Request) -> Response:
         text = internal.decode_key(await request.body())
         self.verified.append(text)
         answer = internal.VerifyAnswer(self.epoch, self.revision, self.keys.get(text))
+        if self.verify_gate is not None:
+            await self.verify_gate.wait()
         return Response(internal.encode_verify(answer))
 
     async def _feed(self, request: Request) -> Response:
         since = int(request.query_params["since"])
-        is_known = request.query_params["epoch"] == self.epoch
-        if is_known and since >= self.revision:
+        if self._follows(request) and since >= self.revision and not self.is_feed_cut:
             await self._changed.wait()
-            is_known = request.query_params["epoch"] == self.epoch
+        if self.is_feed_cut or self.is_down:
+            raise httpx.ReadError("connection reset")
+        is_known = self._follows(request)
         forms = {slug: form for revision, slug, form in self._changes if revision > since}
         ended = tuple(key for revision, key in self._ended if revision > since)
         answer = internal.ChangesAnswer(
             self.epoch, self.revision, not is_known, forms if is_known else {}, ended
         )
-        return Response(internal.encode_changes(answer))
+        return Response(self._spoilt(internal.encode_changes(answer)))
+
+    def _follows(self, request: Request) -> bool:
+        since = int(request.query_params["since"])
+        return request.query_params["epoch"] == self.epoch and since >= self.oldest_revision
+
+    def _spoilt(self, body: bytes) -> bytes:
+        """The answer, with a status that no gateway knows in the forms of ``undecodable``."""
+        document = orjson.loads(body)
+        for slug in self.undecodable & document["forms"].keys():
+            document["forms"][slug]["status"] = "archived"
+        return orjson.dumps(document)
 
     async def _public(self, request: Request) -> Response:
         await request.body()
@@ -189,6 +237,7 @@ class _Switched:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         backend = self._backend
+        backend.calls[scope["path"]] += 1
         if backend.is_down:
             raise httpx.ConnectError("connection refused")
         request = Request(scope)

@@ -1,0 +1,116 @@
+"""What a gateway falls back on while the backend is away: its spool, its leases, and the drain.
+
+Opened before anything is served and closed behind it. Without a spool (``FORMFLOW_SPOOL=off``)
+there is nothing to fall back on, and posts are refused meanwhile.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from contracts.internal import ChangesAnswer
+from contracts.runtime.clock import Clock
+from contracts.runtime.failure import Failure
+from contracts.runtime.settings import Settings, SettingsError
+from gateway.drain import Drain
+from gateway.holder import read_holder
+from gateway.lease_keeper import LeaseKeeper
+from gateway.leases import LeaseBook
+from gateway.outage import Outage
+from gateway.shelter import Shelter
+from gateway.spool import Spool, SpoolError, SpoolLocked
+from gateway.upstream import Upstream
+
+_GIVE_BACK_SECONDS = 2.0
+
+
+class Fallback:
+    """The parts are None while it is closed, and always without a spool."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker: int,
+        upstream: Upstream,
+        outage: Outage,
+        failure: Failure,
+        clock: Clock,
+    ) -> None:
+        """Each ``worker`` of a gateway has a spool of its own."""
+        self.spool: Spool | None = None
+        self.leases: LeaseBook | None = None
+        self.shelter: Shelter | None = None
+        self._is_wanted = settings.spool == "on"
+        self._directory = (settings.spool_dir or settings.data_dir / "spool") / str(worker)
+        self._settings = settings
+        self._upstream = upstream
+        self._outage = outage
+        self._failure = failure
+        self._clock = clock
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a post could be taken in, if the backend were away."""
+        return self.spool is not None and self.spool.has_room and not self.spool.is_failed
+
+    def apply(self, changes: ChangesAnswer) -> None:
+        """Takes over what the feed says of leases."""
+        if self.leases is not None:
+            self.leases.apply(changes)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Opens the spool and drains it while the block runs.
+
+        Raises:
+            SettingsError: another process has the spool.
+        """
+        if not self._is_wanted:
+            yield
+            return
+        spool = self.spool = await self._open()
+        try:
+            holder = await asyncio.to_thread(read_holder, self._directory)
+            leases = self.leases = LeaseBook(holder, await spool.units_by_lease(), self._clock)
+            self.shelter = Shelter(spool, leases, self._outage, self._failure)
+            self._upstream.leases = leases
+            async with self._working(spool, leases):
+                yield
+        finally:
+            self.shelter = None
+            await spool.close()
+
+    @asynccontextmanager
+    async def _working(self, spool: Spool, leases: LeaseBook) -> AsyncIterator[None]:
+        drain = Drain(spool, self._upstream, self._outage, leases, self._clock)
+        keeper = LeaseKeeper(leases, self._upstream.state_leases)
+        tasks = [
+            self._failure.watch(asyncio.create_task(drain.run()), "the drain"),
+            self._failure.watch(asyncio.create_task(keeper.run()), "the lease keeper"),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(keeper.give_back(), _GIVE_BACK_SECONDS)
+
+    async def _open(self) -> Spool:
+        try:
+            return await Spool.open(
+                self._directory,
+                bytes_max=self._settings.spool_bytes,
+                free_bytes_min=self._settings.spool_free_bytes,
+                clock=self._clock,
+            )
+        except SpoolLocked as error:
+            raise SettingsError(
+                f"FORMFLOW_SPOOL_DIR: {error}; give each gateway a directory of its own"
+            ) from error
+        except (SpoolError, OSError) as error:
+            raise SettingsError(
+                f"FORMFLOW_SPOOL_DIR: {self._directory} cannot be used: {error}; "
+                "FORMFLOW_SPOOL=off does without"
+            ) from error

@@ -1,0 +1,59 @@
+"""Says to the backend what the lease book has to say, as soon as there is something."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from contracts.internal import UndecodableMessage
+from contracts.leases import LeaseStatement
+from contracts.problems import Rejected
+from contracts.runtime.telemetry import get_logger
+from gateway.leases import LeaseBook
+from gateway.upstream import UpstreamUnavailable
+
+_LOOK_SECONDS = 60.0
+_RETRY_SECONDS = 0.1
+_RETRY_SECONDS_MAX = 5.0
+
+
+class LeaseKeeper:
+    """The one task that makes statements, one at a time."""
+
+    def __init__(self, book: LeaseBook, state: Callable[[LeaseStatement], Awaitable[str]]) -> None:
+        """``state`` sends a statement and returns the session that the backend knows."""
+        self._book = book
+        self._state = state
+        self._log = get_logger("gateway")
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        pause = _RETRY_SECONDS
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._book.due.wait(), _LOOK_SECONDS)
+            self._book.end_idle()
+            if await self._state_what_is_due():
+                pause = _RETRY_SECONDS
+                continue
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter
+            pause = min(pause * 2, _RETRY_SECONDS_MAX)
+
+    async def give_back(self) -> None:
+        """Ends every lease, after ``run`` was cancelled; what cannot be said now is said at the
+        next start."""
+        self._book.close()
+        await self._state_what_is_due()
+
+    async def _state_what_is_due(self) -> bool:
+        if not self._book.due.is_set():
+            return True
+        statement = self._book.statement()
+        try:
+            session = await self._state(statement)
+        except (UpstreamUnavailable, UndecodableMessage, Rejected) as error:
+            self._log.warning("leases not stated", error=str(error))
+            self._book.fail()
+            return False
+        self._book.acknowledge(statement, session)
+        return True

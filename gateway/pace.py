@@ -1,0 +1,55 @@
+"""How fast a gateway drains its spool into a backend that has just come back.
+
+A little more than it used to get for some seconds, then twice as much every second: gateways that
+all come back at once must not be the next outage.
+"""
+
+from contracts.runtime.clock import Clock
+
+_RATE_MIN = 50.0
+_RATE_MAX = 20_000.0
+_LIVE_SHARE = 0.2
+_GENTLE_SECONDS = 5.0
+_ROUNDS_PER_SECOND = 10
+_RETRY_SECONDS = 0.1
+_RETRY_SECONDS_MAX = 3.0
+
+
+class Pace:
+    """Rows a round, and seconds between rounds."""
+
+    def __init__(self, clock: Clock, rows_max: int) -> None:
+        self._clock = clock
+        self._rows_max = rows_max
+        self._began_at: float | None = None
+        self._rate_at_first = _RATE_MIN
+        self._failures = 0
+
+    def begin(self, arrivals_per_second: float) -> None:
+        """The backend has answered; ``arrivals_per_second`` is what came in meanwhile."""
+        if self._began_at is None:
+            self._began_at = self._clock.monotonic()
+            self._rate_at_first = max(_RATE_MIN, _LIVE_SHARE * arrivals_per_second)
+        self._failures = 0
+
+    def fail(self) -> float:
+        """The seconds until the next probe: twice as many after each that failed."""
+        self._began_at = None
+        self._failures += 1
+        return float(min(_RETRY_SECONDS * 2 ** (self._failures - 1), _RETRY_SECONDS_MAX))
+
+    @property
+    def rows(self) -> int:
+        """How many rows the next round may take: one, while the backend has not answered yet."""
+        if self._began_at is None:
+            return 1
+        return max(1, min(int(self._rate() / _ROUNDS_PER_SECOND), self._rows_max))
+
+    def rest_seconds(self, rows: int) -> float:
+        """How long to wait after that many rows."""
+        return rows / self._rate()
+
+    def _rate(self) -> float:
+        seconds = 0.0 if self._began_at is None else self._clock.monotonic() - self._began_at
+        doublings = min(max(0.0, seconds - _GENTLE_SECONDS), 20.0)
+        return float(min(self._rate_at_first * 2**doublings, _RATE_MAX))
