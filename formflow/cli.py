@@ -10,24 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from backend.schema import SchemaError
 from contracts.problems import Rejected
-from contracts.runtime.serving import ListenError, listen, raise_descriptor_limit, run
-from contracts.runtime.settings import Settings, SettingsError, load_settings
+from contracts.runtime.serving import listen, raise_descriptor_limit, run
+from contracts.runtime.settings import Settings, StartError, load_settings
 from contracts.runtime.telemetry import configure_logging
 from formflow import forms, keys
-from formflow.client import CommandError
+from formflow.loadtest import loadtest
 from formflow.options import print_json
-from formflow.supervisor import ChildFailed
 
-_ONE_LINE_ERRORS = (
-    ChildFailed,
-    CommandError,
-    ListenError,
-    Rejected,
-    SchemaError,
-    SettingsError,
-)
 GATEWAY_PORT = 8787
 BACKEND_PORT = 8788
 
@@ -39,6 +29,17 @@ Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on.", min=0, max=65535)]
 Descriptor = Annotated[int | None, typer.Option("--fd", hidden=True)]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
+Worker = Annotated[int | None, typer.Option("--worker", hidden=True, min=0)]
+Workers = Annotated[
+    int,
+    typer.Option(
+        help="Gateway processes on this address. Each counts rate limits for itself, unless "
+        "FORMFLOW_RATE_LIMIT_URL names a Redis; /readyz and /metrics answer for the one that took "
+        "the connection.",
+        min=1,
+        max=64,
+    ),
+]
 
 app = typer.Typer(
     name="formflow",
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys", help="API keys.")
 app.add_typer(forms.app, name="forms", help="Forms.")
+app.command()(loadtest)
 
 
 @app.command()
@@ -75,14 +77,24 @@ def gateway(
     config: Config = None,
     host: Host = None,
     port: Port = None,
+    workers: Workers = 1,
     fd: Descriptor = None,
+    worker: Worker = None,
     supervised: Supervised = False,
 ) -> None:
-    """Run one gateway."""
+    """Run one gateway, in one or several processes."""
+    settings = load_settings(config, host=host, port=port)
+    if workers > 1:
+        _run_workers(settings, workers, config)
+        return
     from gateway.main import run_gateway
 
-    settings = load_settings(config, host=host, port=port)
-    _serve("gateway", run_gateway, settings, GATEWAY_PORT, fd, supervised)
+    if worker is not None:
+        from formflow.workers import join
+
+        fd = join(settings.host, settings.port or GATEWAY_PORT).detach()
+    serve = partial(run_gateway, worker=worker or 0)
+    _serve("gateway", serve, settings, GATEWAY_PORT, fd, supervised)
 
 
 @app.command()
@@ -137,6 +149,14 @@ def doctor(
         raise typer.Exit(1)
 
 
+def _run_workers(settings: Settings, count: int, config: Path | None) -> None:
+    from formflow.workers import run_workers
+
+    configure_logging("gateway", settings.log_format, settings.log_level)
+    port = GATEWAY_PORT if settings.port is None else settings.port
+    run(partial(run_workers, settings, port, count=count, config=config))
+
+
 def _serve(
     service: str,
     main: Callable[..., Any],
@@ -156,6 +176,6 @@ def main() -> None:
     """The entry point of the ``formflow`` command."""
     try:
         app()
-    except _ONE_LINE_ERRORS as error:
+    except (StartError, Rejected) as error:
         sys.stderr.write(f"formflow: {error}\n")
         sys.exit(1)

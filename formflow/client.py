@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import httpx
 
-from contracts.runtime.settings import load_settings
+from contracts.runtime.settings import StartError, load_settings
 
 T = TypeVar("T")
 _TIMEOUT_SECONDS = 30.0
 
 
-class CommandError(Exception):
+class CommandError(StartError):
     """The command failed; the message is one line."""
 
 

@@ -1,10 +1,12 @@
 """``formflow doctor``: looks at what a process depends on; says what is wrong, what to do."""
 
+import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import httpx
 
@@ -15,6 +17,7 @@ from backend.schema import HEAD, current_revision
 from contracts.problems import Rejected
 from contracts.runtime.settings import Settings, SettingsError
 from contracts.turnstile import is_dummy_secret
+from gateway.spool_summary import SpoolSummary, inspect
 
 _FREE_BYTES_MIN = 256 * 1024 * 1024
 _CLOCK_SECONDS_MAX = 2.0
@@ -108,9 +111,39 @@ async def _check_files(settings: Settings) -> str:
     return "a file was written and deleted"
 
 
+async def _check_spools(settings: Settings) -> str:
+    if settings.spool == "off":
+        return "off: posts are refused while the backend is away"
+    root = settings.spool_dir or settings.data_dir / "spool"
+    spools = sorted(path for path in root.glob("*") if path.is_dir())
+    found = [await asyncio.to_thread(inspect, path) for path in spools]
+    problems = [
+        text
+        for path, spool in zip(spools, found, strict=True)
+        for text in _problems_of_spool(path, spool)
+    ]
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return f"{sum(spool.count for spool in found)} submissions wait in {len(found)} spools"
+
+
+def _problems_of_spool(path: Path, spool: SpoolSummary) -> Iterator[str]:
+    if spool.problem is not None:
+        yield f"{path} cannot be read: {spool.problem}"
+    if spool.count and not spool.is_in_use:
+        yield f"{path} holds {spool.count} submissions and no gateway drains it"
+    if spool.rejected_count:
+        yield f"{path} holds {spool.rejected_count} submissions that the backend refused"
+    if spool.set_aside:
+        yield f"{path} holds damaged files that were set aside"
+
+
 async def _check_redis(settings: Settings) -> str:
     if settings.rate_limit_url is None:
-        return "not configured: each gateway counts for itself"
+        return (
+            "not configured: each gateway, and each worker of --workers, counts for itself; "
+            "FORMFLOW_RATE_LIMIT_URL names a Redis that counts for all"
+        )
     from redis.asyncio import Redis
 
     url = settings.rate_limit_url.replace("valkey", "redis", 1)
@@ -132,6 +165,7 @@ _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "plans": _check_plans,
     "database": _check_database,
     "file store": _check_files,
+    "spools": _check_spools,
     "rate limit store": _check_redis,
     "backend": _check_backend,
 }
@@ -140,7 +174,10 @@ _ADVICE = {
     "plans": "Mend FORMFLOW_PLANS_FILE or FORMFLOW_DEFAULT_PLAN.",
     "database": "Check FORMFLOW_DATABASE_URL; formflow migrate creates the schema.",
     "file store": "Check FORMFLOW_FILES_URL and its credentials.",
-    "rate limit store": "Check FORMFLOW_RATE_LIMIT_URL; until then each gateway counts for itself.",
+    "spools": "Start a gateway for a spool that none drains (its number is that of --worker); what "
+    "was refused or set aside is kept for you to look at.",
+    "rate limit store": "Check FORMFLOW_RATE_LIMIT_URL; until then each gateway and each worker "
+    "counts for itself.",
     "backend": "Start it, or check FORMFLOW_BACKEND_URL.",
 }
 

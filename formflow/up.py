@@ -8,7 +8,6 @@ import asyncio
 import fcntl
 import os
 import secrets
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from contracts import internal
 from contracts.runtime.serving import ListenError
 from contracts.runtime.settings import Settings, SettingsError, child_environment
 from contracts.runtime.telemetry import get_logger
-from formflow.supervisor import Child, Supervisor
+from formflow.supervisor import Child, ChildFailed, Supervisor, stop_signal, unless_stopped
 
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.02
@@ -72,14 +71,16 @@ async def _run(
         descriptors=(descriptor,),
     )
     url = settings.public_url or _url_of(listener)
-    async with Supervisor([backend, gateway]) as supervisor:
-        stop = _stop_signal()
-        first = await _until(stop, _start(backend, gateway, backend_url, _url_of(listener), secret))
+    async with Supervisor([backend], [gateway]) as supervisor:
+        stop = stop_signal(supervisor.kill)
+        starting = _start(backend, gateway, backend_url, _url_of(listener), secret)
+        first = await unless_stopped(stop, starting)
         if first is not None:
             announce(first, url, backend_url, settings, as_json)
             await stop.wait()
+        # The socket listens until the gateway closes it.
+        listener.close()
         get_logger("formflow").info("stopping")
-        await supervisor.stop()
 
 
 async def _start(
@@ -88,39 +89,39 @@ async def _start(
     """Waits until both answer, and sees to the first owner. Returns what was set up."""
     async with httpx.AsyncClient(trust_env=False) as client:
         await _wait_ready(client, backend, backend_url)
-        answer = await client.post(
-            backend_url + internal.BOOTSTRAP, headers={"authorization": f"Bearer {token}"}
-        )
-        answer.raise_for_status()
+        first = await _bootstrap(client, backend_url, token)
         await _wait_ready(client, gateway, gateway_url)
+    return first
+
+
+async def _bootstrap(client: httpx.AsyncClient, backend_url: str, token: str) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {token}"}
+    try:
+        answer = await client.post(backend_url + internal.BOOTSTRAP, headers=headers)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ChildFailed(f"the backend cannot make the first owner: {error}") from None
     first: dict[str, Any] = answer.json()
     return first
 
 
 async def _wait_ready(client: httpx.AsyncClient, child: Child, url: str) -> None:
-    async with asyncio.timeout(_READY_SECONDS):
-        while True:
-            child.check_started()
-            try:
-                if (await client.get(f"{url}/readyz", timeout=2.0)).is_success:
-                    child.is_ready = True
+    await child.served()
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while True:
+                if await _is_ready(client, url):
                     return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        raise ChildFailed(f"the {child.name} is not ready after {_READY_SECONDS:.0f} s") from None
 
 
-async def _until(stop: asyncio.Event, work: Any) -> dict[str, Any] | None:
-    """The result of ``work``, or None if ``stop`` is set first."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if working.done():
-        result: dict[str, Any] = working.result()
-        return result
-    working.cancel()
-    return None
+async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
+    try:
+        return (await client.get(f"{url}/readyz", timeout=2.0)).is_success
+    except httpx.TransportError:
+        return False
 
 
 def announce(
@@ -218,11 +219,3 @@ def _url_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": _LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _stop_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop

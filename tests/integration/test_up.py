@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from pathlib import Path
 
 import httpx
@@ -142,16 +143,75 @@ def test_no_log_line_shows_a_payload_a_key_or_a_token(product: Product) -> None:
 def test_a_gateway_that_stops_says_so_first_and_finishes_what_it_took(tmp_path: Path) -> None:
     product = Product(tmp_path / "data").start()
     try:
-        with socket.create_connection(("127.0.0.1", int(product.url.rsplit(":")[-1]))) as raw:
-            head = b"POST /v1/f/demo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
-            raw.sendall(head + b"Content-Type: application/x-www-form-urlencoded\r\n\r\na=")
+        with _post_but_for_a_byte(product) as raw:
             gateway = product.child("gateway")
             until(lambda: httpx.get(f"{product.url}/livez").is_success)
             product.terminate()
             until(lambda: "stopping" in product.log)
+            until(lambda: _refuses(product))
             raw.sendall(b"b")
             assert raw.recv(65_536).startswith(b"HTTP/1.1 200 ")
         assert product.stop() == 0
         assert not Path(f"/proc/{gateway}").exists()
     finally:
         product.stop()
+
+
+def test_a_second_signal_stops_at_once(product: Product) -> None:
+    with _post_but_for_a_byte(product):
+        product.terminate()
+        until(lambda: "stopping" in product.log)
+        started = time.monotonic()
+        assert product.stop() == 0
+        assert time.monotonic() - started < 3
+
+
+def test_a_child_that_cannot_restart_is_tried_again_and_nothing_changes(product: Product) -> None:
+    product.lift_rate_limit()
+    assert _posts(product)
+    stored = product.submissions()
+    secret = product.data_dir / "secret-key"
+    secret.rename(product.data_dir / "away")
+    product.kill("backend")
+    until(lambda: len(_deaths(product)) >= 4)
+    (product.data_dir / "away").rename(secret)
+    until(lambda: _posts(product))
+    deaths = _deaths(product)
+    assert [death["pause_seconds"] for death in deaths[:4]] == [0.1, 0.2, 0.4, 0.8]
+    assert [death["ended"] for death in deaths[:4]] == ["signal 9", *["exit 1"] * 3]
+    assert product.submissions()[-1:] == stored
+
+
+def test_a_child_that_never_served_ends_it_all(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    done = run_formflow("up", DATA_DIR=str(data_dir), PORT="0", PLANS_FILE="/nowhere.toml")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.endswith("formflow: the backend did not start (exit 1)\n")
+
+
+def _post_but_for_a_byte(product: Product) -> socket.socket:
+    """A connection on which the body's last byte, ``b``, is still to come."""
+    raw = socket.create_connection(("127.0.0.1", _port(product)))
+    head = b"POST /v1/f/demo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
+    raw.sendall(head + b"Content-Type: application/x-www-form-urlencoded\r\n\r\na=")
+    assert httpx.get(f"{product.url}/livez").is_success
+    return raw
+
+
+def _posts(product: Product) -> bool:
+    return httpx.post(f"{product.url}/v1/f/demo", data={"a": "b"}).status_code == 200
+
+
+def _port(product: Product) -> int:
+    return int(product.url.rpartition(":")[2])
+
+
+def _refuses(product: Product) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", _port(product))) != 0
+
+
+def _deaths(product: Product) -> list[dict[str, object]]:
+    lines = [line for line in product.log.splitlines() if "child died, restarting" in line]
+    return [json.loads(line) for line in lines if '"backend"' in line]

@@ -1,0 +1,1 @@
+"""What gateway and backend tell Prometheus, on a running product."""
