@@ -1,0 +1,213 @@
+"""Disks that fail or are full, under load: one system call fails, or there is no space left."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from tests.faults.cycles import DRAIN_SECONDS
+from tests.faults.fleet import FaultyFleet, faulty_fleet, start_all
+from tests.faults.ledger import Crowd, Ledger, stop
+from tests.faults.verdict import Verdict, judge
+from tests.support.processes import until
+
+_WARM_SECONDS = 0.3
+_LOAD_SECONDS = 1.5
+ANSWER_SECONDS = 10.0
+_FORMFLOW = (sys.executable, "-m", "formflow")
+_MIB = 1024 * 1024
+
+
+def why_no_injection() -> str | None:
+    """Why system calls cannot be made to fail here; None if they can."""
+    strace = shutil.which("strace")
+    if strace is None or subprocess.run([strace, "-o", "/dev/null", "true"]).returncode:
+        return "strace is not there, or may not trace"
+    return None
+
+
+def why_no_small_disk() -> str | None:
+    """Why there can be no small disk here; None if there can."""
+    unshare = shutil.which("unshare")
+    mount = ["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    if unshare is None or subprocess.run([unshare, *mount], capture_output=True).returncode:
+        return "no tmpfs may be mounted in a namespace"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """Which call of which process fails: ``when`` as strace has it (``5``, ``5..40``), counted in
+    each thread."""
+
+    service: Literal["backend", "gateway-0"]
+    call: str
+    error: str
+    when: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it. ``was_hit`` says whether the call failed at all; ``exit_status`` is None if
+    the process went on; ``slowest`` is in seconds."""
+
+    verdict: Verdict
+    statuses: Counter[int]
+    was_hit: bool
+    exit_status: int | None
+    slowest: float
+    log: str
+
+    def complaint(self, injection: Injection) -> str | None:
+        """What must not be; None if all is as promised."""
+        if not self.verdict.is_clean:
+            return str(self.verdict)
+        if self.statuses[500] or self.slowest > ANSWER_SECONDS:
+            return f"{dict(self.statuses)}, slowest {self.slowest:.1f} s"
+        if self.was_hit and injection.error == "EIO" and not self.exit_status:
+            return f"exit status {self.exit_status}: {self.log[-500:]}"
+        return None
+
+
+async def run_injection(directory: Path, injection: Injection) -> Outcome:
+    """Load while a call fails; a gateway's while the backend is away. Then all run as usual."""
+    with faulty_fleet(directory, gateways=1) as fleet:
+        await asyncio.to_thread(start_all, fleet)
+        ledger, calls = Ledger(), directory / "calls"
+        await _restart_under(fleet, injection, calls)
+        visitors = Crowd(fleet.gateways).start(ledger, "disk")
+        if injection.service != "backend":
+            # The gateway has to have heard of the form.
+            await asyncio.sleep(_WARM_SECONDS)
+            fleet.kill("backend")
+        await asyncio.sleep(_LOAD_SECONDS)
+        was_hit = _was_hit(calls)
+        ends = was_hit and injection.error == "EIO"
+        name = injection.service
+        status = await asyncio.to_thread(fleet.wait_for_end, name, ANSWER_SECONDS if ends else 0.0)
+        await stop(visitors)
+        if fleet.exit_status(name) is None:
+            fleet.kill(name)
+        log = fleet.log(name)
+        fleet.commands.clear()
+        await asyncio.to_thread(fleet.restart_all)
+        await asyncio.to_thread(fleet.until_drained, DRAIN_SECONDS)
+        verdict = await judge(fleet, ledger)
+        slowest = max(ledger.seconds, default=0.0)
+        return Outcome(verdict, ledger.statuses, was_hit, status, slowest, log)
+
+
+async def _restart_under(fleet: FaultyFleet, injection: Injection, calls: Path) -> None:
+    name = injection.service
+    fleet.kill(name)
+    rule = f"inject={injection.call}:error={injection.error}:when={injection.when}"
+    # -D: the process is our child, not strace's.
+    strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-y", "-o", str(calls), "-e", rule]
+    fleet.commands[name] = [*strace, "-e", f"trace={injection.call}", *_FORMFLOW]
+    fleet.spawn(name)
+    await asyncio.to_thread(
+        until, lambda: fleet.exit_status(name) is not None or fleet.get(name, "/livez")[0] == 200
+    )
+
+
+def _was_hit(calls: Path) -> bool:
+    """Whether a call on a file failed: SQLite does not look at how the sync of a directory ends."""
+    failed = (line for line in calls.read_text().splitlines() if "INJECTED" in line)
+    paths = (line.partition("<")[2].partition(">")[0] for line in failed)
+    return any(not Path(path).is_dir() for path in paths)
+
+
+class SmallDisk:
+    """A tmpfs that one process of a fleet has its data on, in a mount namespace of its own."""
+
+    def __init__(self, fleet: FaultyFleet, name: str, mebibytes: int) -> None:
+        self._fleet, self._name = fleet, name
+        self._directory = fleet.directory / name
+        self._directory.mkdir(exist_ok=True)
+        script = f'mount -t tmpfs -o size={mebibytes}m tmpfs "$0" && exec "$@"'
+        command = ["unshare", "-rm", "sh", "-c", script, str(self._directory), *_FORMFLOW]
+        fleet.commands[name] = command
+
+    @property
+    def seen_from_outside(self) -> Path:
+        """The directory as it is for the process, while that runs."""
+        root = Path(f"/proc/{self._fleet.pid(self._name)}/root")
+        return root / self._directory.relative_to("/")
+
+    @contextmanager
+    def filled(self) -> Iterator[None]:
+        """Not a byte is free while the block runs."""
+        ballast = self.seen_from_outside / "ballast"
+        descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+        try:
+            for size in (_MIB, 4096, 1):
+                _fill(descriptor, bytes(size))
+            yield
+        finally:
+            os.close(descriptor)
+            ballast.unlink()
+
+
+def _fill(descriptor: int, piece: bytes) -> None:
+    while True:
+        try:
+            os.write(descriptor, piece)
+        except OSError:
+            return
+
+
+@dataclass(slots=True)
+class FullDisk:
+    """What came of a full disk: statuses of posts while it was full and once it had space again,
+    of a read meanwhile, and the slowest answer in seconds."""
+
+    verdict: Verdict
+    full: Counter[int]
+    after: Counter[int]
+    read_status: int
+    slowest: float
+
+
+async def run_full_disk(directory: Path, seconds: float) -> FullDisk:
+    """The backend's disk fills up under load, and has space again."""
+    with faulty_fleet(directory, gateways=1) as fleet:
+        disk = SmallDisk(fleet, "backend", 8)
+        await asyncio.to_thread(start_all, fleet)
+        ledger, before = Ledger(), Counter[int]()
+        visitors = Crowd(fleet.gateways).start(ledger, "full")
+        await asyncio.sleep(seconds / 2)
+        with disk.filled():
+            before = Counter(ledger.statuses)
+            await asyncio.sleep(seconds)
+            read_status = await asyncio.to_thread(_read_something, fleet)
+            full = ledger.statuses - before
+        # A gateway asks again after three seconds and a half at most.
+        await asyncio.sleep(4.0)
+        before = Counter(ledger.statuses)
+        await asyncio.sleep(1.0)
+        after = ledger.statuses - before
+        await stop(visitors)
+        await asyncio.to_thread(fleet.until_drained, DRAIN_SECONDS)
+        # SQLite would follow the way into the namespace back out of it.
+        shutil.copytree(disk.seen_from_outside, directory / "copy")
+        fleet.overrides["backend"] = {"DATA_DIR": str(directory / "copy")}
+        verdict = await judge(fleet, ledger)
+        return FullDisk(verdict, full, after, read_status, max(ledger.seconds))
+
+
+def _read_something(fleet: FaultyFleet) -> int:
+    with fleet.manager() as manager:
+        path = f"/v1/forms/{fleet.first['demo_form_id']}/submissions"
+        try:
+            return manager.get(path).status_code
+        except httpx.TransportError:
+            return 0

@@ -1,0 +1,27 @@
+"""The long set by name."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.faults import fleet_figures, storage_figures
+from tests.faults.figure import Figure, Size
+
+RUNS: dict[str, Callable[[Path, Size], Awaitable[Figure]]] = {
+    "cycles": storage_figures.ledger_cycles,
+    "postgresql": storage_figures.postgresql_cycles,
+    "powercuts": storage_figures.power_cuts,
+    "disk": storage_figures.disk_errors,
+    "full-disk": storage_figures.full_disk,
+    "locked": storage_figures.locked_database,
+    "damage": storage_figures.damaged_files,
+    "clocks": storage_figures.clock_jumps,
+    "keys": fleet_figures.key_races,
+    "quota": fleet_figures.quota_races,
+    "revocations": fleet_figures.revocations,
+    "feed-cut": fleet_figures.feed_cut,
+    "outage": fleet_figures.outage_by_kill,
+    "hang": fleet_figures.outage_by_hang,
+    "addresses": fleet_figures.address_flood,
+    "slugs": fleet_figures.slug_flood,
+    "rolls": fleet_figures.rolling_restarts,
+}

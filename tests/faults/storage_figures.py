@@ -1,0 +1,163 @@
+"""The long set: processes that die, disks that fail, files and clocks that are wrong."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.faults import clocks, cycles, damage, disk, locked, powercut
+from tests.faults.figure import MIB, Figure, Size, need
+from tests.faults.paced import percentile
+from tests.faults.postgres import postgresql_database
+
+
+async def ledger_cycles(directory: Path, size: Size, database_url: str | None = None) -> Figure:
+    """F1: kill -9 and pauses of any process."""
+    count = size.times(500 if database_url is None else 200)
+    plan = cycles.Plan(count, size.seed, size.long(30.0), database_url=database_url)
+    outcome = await cycles.run_cycles(directory, plan)
+    ready = round(percentile(outcome.ready_seconds, 0.99), 2)
+    verdict = outcome.verdict
+    return Figure(
+        "F1",
+        f"kill -9 and pauses, {'SQLite' if database_url is None else 'PostgreSQL'}",
+        "0 lost, 0 doubled, 0 over quota; ready again p99 < 2 s",
+        {
+            "lost": len(verdict.lost),
+            "doubled": len(verdict.doubled),
+            "over quota": len(verdict.over_quota),
+            "acknowledged": verdict.acknowledged,
+            "ready again p99, s": ready,
+        },
+        verdict.is_clean and ready < 2.0,
+        f"{count} cycles",
+        [] if verdict.is_clean else [str(verdict)],
+    )
+
+
+async def postgresql_cycles(directory: Path, size: Size) -> Figure:
+    """F1 on PostgreSQL."""
+    with postgresql_database(directory / "postgresql") as url:
+        return await ledger_cycles(directory, size, url)
+
+
+async def power_cuts(directory: Path, size: Size) -> Figure:
+    """F2: the power goes, plain and torn."""
+    need(powercut.why_not())
+    count = size.times(200)
+    outcome = await powercut.run_cuts(directory, powercut.Plan(count, size.seed))
+    verdict = outcome.verdict
+    return Figure(
+        "F2",
+        "power cuts under load, database and spool",
+        "0 lost, 0 corrupt",
+        {
+            "lost": len(verdict.lost),
+            "corrupt": len(outcome.corrupt),
+            "acknowledged": verdict.acknowledged,
+            "of them queued": verdict.queued,
+        },
+        verdict.is_clean and not outcome.corrupt,
+        f"{count} cuts",
+        [] if verdict.is_clean else [str(verdict)],
+    )
+
+
+def injections(last: int) -> Iterator[disk.Injection]:
+    """Every call up to the last, failing for good; and a disk that is full for some calls."""
+    for number in range(1, last + 1):
+        for service in ("backend", "gateway-0"):
+            for call in ("fdatasync", "fsync"):
+                yield disk.Injection(service, call, "EIO", str(number))
+            full = f"{number}..{number + 20}"
+            yield disk.Injection(service, "pwrite64", "ENOSPC", full)
+
+
+async def disk_errors(directory: Path, size: Size) -> Figure:
+    """F3: a system call fails."""
+    need(disk.why_no_injection())
+    wrong, hit, slowest, lost = [], 0, 0.0, 0
+    last = size.times(200)
+    for number, injection in enumerate(injections(last)):
+        outcome = await disk.run_injection(directory / str(number), injection)
+        hit += outcome.was_hit
+        slowest = max(slowest, outcome.slowest)
+        lost += len(outcome.verdict.lost)
+        if complaint := outcome.complaint(injection):
+            wrong.append(f"{injection}: {complaint}")
+    return Figure(
+        "F3",
+        "fsync fails (EIO), writes fail (ENOSPC), at call n",
+        "0 acknowledged then lost, 0 hangs, ends non-zero after EIO",
+        {"lost": lost, "wrong": len(wrong), "hit": hit, "slowest answer, s": round(slowest, 2)},
+        not wrong,
+        f"n ≤ {last}",
+        wrong,
+    )
+
+
+async def full_disk(directory: Path, size: Size) -> Figure:
+    """R7: no space left, and space again."""
+    need(disk.why_no_small_disk())
+    found = await disk.run_full_disk(directory, size.long(5.0))
+    is_met = found.verdict.is_clean and found.read_status == 200 and not found.full[500]
+    return Figure(
+        "R7",
+        "the backend's disk is full",
+        "no 500, reads work, recovers",
+        {"full": dict(found.full), "after": dict(found.after), "read": found.read_status},
+        is_met and set(found.after) == {200},
+        f"{size.long(5.0)} s",
+    )
+
+
+async def locked_database(directory: Path, size: Size) -> Figure:
+    """R8: somebody holds the write lock, and somebody an old state."""
+    seconds = size.long(60.0)
+    found = await locked.run_locked(directory / "writer", seconds)
+    logs = await locked.run_reader(directory / "reader", min(seconds, 10.0))
+    is_clean = found.verdict.is_clean and logs.verdict.is_clean
+    is_answered = found.slowest < disk.ANSWER_SECONDS and not found.meanwhile[500]
+    is_bounded = logs.after <= logs.held + 8 * MIB and not logs.others
+    return Figure(
+        "R8",
+        "another process holds the database",
+        "bounded answers, no 500, recovers; log bounded after the reader",
+        {
+            "meanwhile": dict(found.meanwhile),
+            "after": dict(found.after),
+            "slowest answer, s": round(found.slowest, 2),
+            "log, MiB": [round(logs.held / MIB, 1), round(logs.after / MIB, 1)],
+        },
+        is_clean and is_answered and is_bounded,
+        f"{seconds} s",
+    )
+
+
+async def damaged_files(directory: Path, size: Size) -> Figure:
+    """R9: the database file is not what it was."""
+    trials = await damage.run_damage(directory, size.times(100), size.seed)
+    verdicts = [trial.verdict for trial in trials]
+    wrong = [trial for trial in trials if trial.verdict in damage.WRONG]
+    return Figure(
+        "R9",
+        "damaged database files",
+        "refused in one line, or works; no stack trace, no silent loss",
+        {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))},
+        not wrong,
+        f"{len(trials)} files",
+        [f"{trial.kind} {trial.seed}: {trial.verdict}: {trial.detail[-300:]}" for trial in wrong],
+    )
+
+
+async def clock_jumps(directory: Path, size: Size) -> Figure:
+    """R10: the wall clock jumps."""
+    need(None if clocks.library() else "faketime is not installed (Debian: faketime)")
+    found = await clocks.run_jumps(directory, size.long(5.0))
+    is_met = not found.lost and found.recognised == clocks.RECOGNISED
+    return Figure(
+        "R10",
+        "the wall clock jumps by an hour and a day",
+        "no post refused or lost; keys recognised within their 24 h",
+        {"statuses": dict(found.statuses), "recognised": found.recognised},
+        is_met and set(found.statuses) == {200},
+        f"{size.long(5.0)} s between",
+    )

@@ -1,0 +1,45 @@
+"""A disk that fails ends the process, a full one does not; what was acknowledged is there."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.faults.disk import (
+    Injection,
+    run_full_disk,
+    run_injection,
+    why_no_injection,
+    why_no_small_disk,
+)
+
+
+@pytest.mark.parametrize(
+    "injection",
+    [
+        Injection("backend", "fdatasync", "EIO", "3"),
+        Injection("gateway-0", "fdatasync", "EIO", "6"),
+        Injection("backend", "pwrite64", "ENOSPC", "6..40"),
+    ],
+    ids=lambda injection: f"{injection.service}-{injection.call}-{injection.error}",
+)
+def test_nothing_acknowledged_is_lost_when_a_call_fails(
+    tmp_path: Path, injection: Injection
+) -> None:
+    reason = why_no_injection()
+    if reason is not None:
+        pytest.skip(reason)
+    outcome = asyncio.run(run_injection(tmp_path, injection))
+    assert outcome.complaint(injection) is None
+    assert outcome.was_hit
+
+
+def test_a_full_disk_stores_nothing_loses_nothing_and_recovers(tmp_path: Path) -> None:
+    reason = why_no_small_disk()
+    if reason is not None:
+        pytest.skip(reason)
+    found = asyncio.run(run_full_disk(tmp_path, 1.0))
+    assert found.verdict.is_clean, str(found.verdict)
+    assert found.full[500] == 0
+    assert found.read_status == 200
+    assert found.after[200] > 0
