@@ -2,6 +2,8 @@
 # make test    run the tests
 # make check   format, lint, types, import rules
 # make bench   posts per second, latency and CPU, with wrk
+# make bench-peers  the same beside what people write in Python and Node
+# make torture  kill -9, power cuts and failing disks, for long
 # make lock    pin the dependencies anew (needs uv)
 
 PYTHON ?= python3
@@ -9,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: up install test check bench format lock clean
+.PHONY: up install test check bench bench-peers torture format lock clean
 
 up: $(VENV)/.run
 	$(BIN)/formflow up $(ARGS)
@@ -27,6 +29,13 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.run
 	$(BIN)/python -m loadtests $(ARGS)
+
+bench-peers: $(VENV)/.run
+	$(BIN)/python -m loadtests.peers install
+	$(BIN)/python -m loadtests --peers $(ARGS)
+
+torture: $(VENV)/.dev
+	$(BIN)/python -m tests.faults torture $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
