@@ -17,7 +17,7 @@ from backend.schema import HEAD, current_revision
 from contracts.problems import Rejected
 from contracts.runtime.settings import Settings, SettingsError
 from contracts.turnstile import is_dummy_secret
-from gateway.spool_summary import SpoolSummary, inspect
+from gateway.spool.summary import SpoolSummary, inspect
 
 _FREE_BYTES_MIN = 256 * 1024 * 1024
 _CLOCK_SECONDS_MAX = 2.0

@@ -20,23 +20,23 @@ from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.failure import Failure
 from contracts.runtime.settings import Settings
 from gateway.answers import THANK_YOU, THANKS_PATH
-from gateway.bodies import BodyLimits
 from gateway.challenge import Challenge
+from gateway.config.feed import FedCache, Feed, FeedState
+from gateway.config.forms import FormCache
+from gateway.config.keys import KeyCache
+from gateway.config.snapshot import SnapshotFile
+from gateway.config.snapshot_keeper import SnapshotKeeper
 from gateway.fallback import Fallback
-from gateway.feed import FedCache, Feed, FeedState
-from gateway.forms import FormCache
 from gateway.forwarder import Forwarder
 from gateway.idempotency import Idempotency
 from gateway.ingest import PREFIX, Ingest, Parts
-from gateway.keys import KeyCache
 from gateway.metrics import CONTENT_TYPE, Levels, exposition
 from gateway.outage import Outage
+from gateway.parsing.bodies import BodyLimits
 from gateway.passthrough import Passthrough
 from gateway.posts import PostReader
 from gateway.quota import QuotaCache
 from gateway.ratelimit import create_rate_limiter
-from gateway.snapshot import SnapshotFile
-from gateway.snapshot_keeper import SnapshotKeeper
 from gateway.uploads import Staging
 from gateway.upstream import Upstream
 

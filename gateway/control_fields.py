@@ -1,7 +1,7 @@
 """The fields of a post that steer it and are not stored."""
 
 from contracts.forms import FormConfig
-from gateway.fields import Body
+from gateway.parsing.fields import Body
 
 TURNSTILE_FIELD = "cf-turnstile-response"
 _NEXT_FIELD = "_next"

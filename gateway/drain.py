@@ -17,7 +17,7 @@ from contracts.submissions import ItemResult, ItemStatus
 from gateway.leases import LeaseBook
 from gateway.outage import Outage
 from gateway.pace import Pace
-from gateway.spool import Spool, Spooled, SpoolError
+from gateway.spool.spool import Spool, Spooled, SpoolError
 from gateway.uploads import send_files
 from gateway.upstream import Upstream, UpstreamFailed, UpstreamUnavailable, rejection
 

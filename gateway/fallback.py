@@ -18,7 +18,7 @@ from gateway.lease_keeper import LeaseKeeper
 from gateway.leases import LeaseBook
 from gateway.outage import Outage
 from gateway.shelter import Shelter
-from gateway.spool import Spool, SpoolError, SpoolLocked
+from gateway.spool.spool import Spool, SpoolError, SpoolLocked
 from gateway.upstream import Upstream
 
 _GIVE_BACK_SECONDS = 2.0

@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from gateway.spool_directory import sync_directory
+from gateway.spool.directory import sync_directory
 
 _FILE = "holder"
 

@@ -29,15 +29,15 @@ from gateway.answers import (
     refusal_answer,
     send_answer,
 )
-from gateway.bodies import ClientDisconnected, read_body
 from gateway.challenge import Challenge, ChallengeVerdict
+from gateway.config.forms import FormCache
+from gateway.config.keys import KeyCache
 from gateway.control_fields import TURNSTILE_FIELD, asked_next, is_trapped, payload_of
-from gateway.fields import Body, BodyLimits
-from gateway.forms import FormCache
 from gateway.forwarder import Forwarder
 from gateway.idempotency import Idempotency, fingerprint_of, read_key
-from gateway.keys import KeyCache
 from gateway.origins import check_origin
+from gateway.parsing.bodies import ClientDisconnected, read_body
+from gateway.parsing.fields import Body, BodyLimits
 from gateway.posts import Post, PostReader
 from gateway.quota import QuotaCache
 from gateway.ratelimit import RateLimiter, key_rules, visitor_rules

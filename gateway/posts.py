@@ -6,7 +6,7 @@ from typing import Any
 
 from contracts.addresses import ClientAddress
 from contracts.runtime.clock import Clock
-from gateway.fields import Body
+from gateway.parsing.fields import Body
 from gateway.ratelimit import Decision
 from gateway.trace import Trace
 

@@ -13,7 +13,7 @@ from contracts.submissions import Receipt, Submission, SubmissionStatus
 from gateway.idempotency import mismatch
 from gateway.leases import LeaseBook
 from gateway.outage import Outage
-from gateway.spool import AlreadySpooled, Spool, SpoolError, SpoolFailed
+from gateway.spool.spool import AlreadySpooled, Spool, SpoolError, SpoolFailed
 from gateway.uploads import Upload
 from gateway.upstream import unavailable
 

@@ -14,8 +14,8 @@ import httpx
 import orjson
 
 from contracts import internal
-from gateway.spool_directory import DATABASE
-from gateway.spool_summary import SpoolSummary, inspect
+from gateway.spool.directory import DATABASE
+from gateway.spool.summary import SpoolSummary, inspect
 from tests.support.fleet import TOKEN, Fleet, free_port
 from tests.support.processes import clean_environment, until
 

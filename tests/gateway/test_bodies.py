@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from contracts.problems import Problem, Rejected
-from gateway.bodies import Body, BodyLimits, ClientDisconnected, read_body
+from gateway.parsing.bodies import Body, BodyLimits, ClientDisconnected, read_body
 from gateway.staging import Staging
 
 URLENCODED = b"application/x-www-form-urlencoded"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from urllib3.filepost import encode_multipart_formdata
 
 from contracts.problems import Problem, Rejected
-from gateway.bodies import Body, BodyLimits, read_body
+from gateway.parsing.bodies import Body, BodyLimits, read_body
 from gateway.staging import Staging
 
 URLENCODED = b"application/x-www-form-urlencoded"

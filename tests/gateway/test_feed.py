@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.internal import ChangesAnswer
-from gateway.feed import Feed, FeedState
+from gateway.config.feed import Feed, FeedState
 from gateway.upstream import Upstream
 from tests.gateway.test_forms import until
 from tests.support.builders import form_config

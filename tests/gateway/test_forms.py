@@ -9,7 +9,7 @@ import pytest
 from contracts.forms import FormStatus
 from contracts.internal import ChangesAnswer
 from contracts.problems import Problem, Rejected
-from gateway.forms import FormCache
+from gateway.config.forms import FormCache
 from gateway.upstream import Upstream
 from tests.support.builders import form_config
 from tests.support.clock import ManualClock

@@ -14,7 +14,7 @@ import pytest
 from contracts.forms import FormConfig
 from contracts.internal import ChangesAnswer, LookupAnswer
 from contracts.problems import Problem, Rejected
-from gateway.forms import FormCache
+from gateway.config.forms import FormCache
 from gateway.upstream import Upstream, UpstreamUnavailable
 from tests.support.builders import form_config
 from tests.support.clock import ManualClock

@@ -8,7 +8,7 @@ from contracts import internal
 from contracts.internal import ChangesAnswer
 from contracts.keys import KeyKind, mint_key
 from contracts.problems import Problem, Rejected
-from gateway.keys import KeyCache
+from gateway.config.keys import KeyCache
 from gateway.upstream import Upstream
 from tests.gateway.test_forms import status_of, until, until_status
 from tests.support.builders import form_config, key_grant

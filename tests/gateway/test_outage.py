@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from contracts.leases import Lease
-from gateway.spool_summary import SpoolSummary, inspect
+from gateway.spool.summary import SpoolSummary, inspect
 from tests.support.builders import form_config
 from tests.support.gateways import running_gateway
 from tests.support.mini_backend import MiniBackend

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from gateway.ages import Saved
-from gateway.snapshot import Snapshot, SnapshotFile
+from gateway.config.ages import Saved
+from gateway.config.snapshot import Snapshot, SnapshotFile
 from tests.support.builders import form_config, key_grant
 from tests.support.clock import ManualClock
 from tests.support.known import (

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from contracts.internal import ChangesAnswer
 from contracts.problems import Problem, Rejected
-from gateway.snapshot import Snapshot, SnapshotFile
-from gateway.snapshot_keeper import SnapshotKeeper
+from gateway.config.snapshot import Snapshot, SnapshotFile
+from gateway.config.snapshot_keeper import SnapshotKeeper
 from tests.gateway.test_forms import status_of, until
 from tests.support.builders import form_config
 from tests.support.clock import ManualClock

@@ -12,8 +12,8 @@ import pytest
 
 from contracts.ids import new_id
 from contracts.submissions import StoredFile, Submission
-from gateway.spool import AlreadySpooled, Spool, SpoolFailed, SpoolLocked
-from gateway.spool_summary import inspect
+from gateway.spool.spool import AlreadySpooled, Spool, SpoolFailed, SpoolLocked
+from gateway.spool.summary import inspect
 from tests.support.builders import NOW_MS, submission
 from tests.support.clock import ManualClock
 
@@ -246,7 +246,7 @@ async def test_a_closed_spool_takes_nothing(tmp_path: Path) -> None:
 async def test_a_database_that_somebody_else_holds_is_waited_for_but_not_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.spool_database.LOCKED_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.spool.database.LOCKED_SECONDS", 0.01)
     async with opened(tmp_path) as spool:
         other = sqlite3.connect(tmp_path / "spool.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

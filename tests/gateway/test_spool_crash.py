@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from contracts.submissions import Submission
-from gateway.spool import AlreadySpooled, Spool, SpoolFull
-from gateway.spool_rows import new_row
-from gateway.spool_summary import inspect
+from gateway.spool.rows import new_row
+from gateway.spool.spool import AlreadySpooled, Spool, SpoolFull
+from gateway.spool.summary import inspect
 from tests.gateway.test_spool import MIB, open_spool, with_files
 from tests.support.builders import submission
 from tests.support.clock import ManualClock

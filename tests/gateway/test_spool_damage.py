@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from contracts.submissions import Submission
-from gateway.spool import Spool
-from gateway.spool_summary import inspect
+from gateway.spool.spool import Spool
+from gateway.spool.summary import inspect
 from tests.gateway.test_spool import MIB, opened, submissions, with_files
 from tests.support.builders import submission
 

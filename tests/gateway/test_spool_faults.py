@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import Spool, SpoolError, SpoolFailed, SpoolFull
-from gateway.spool_directory import RESERVE_BYTES
+from gateway.spool.directory import RESERVE_BYTES
+from gateway.spool.spool import Spool, SpoolError, SpoolFailed, SpoolFull
 from tests.gateway.test_spool import MIB, open_spool, opened, with_files
 from tests.support.builders import submission
 

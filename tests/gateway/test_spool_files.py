@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import SpoolFailed, SpoolFull
+from gateway.spool.spool import SpoolFailed, SpoolFull
 from tests.gateway.test_spool import MIB, names_in, opened, with_files
 from tests.support.builders import submission
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import Spool, SpoolLocked
-from gateway.spool_summary import inspect
+from gateway.spool.spool import Spool, SpoolLocked
+from gateway.spool.summary import inspect
 from tests.gateway.test_spool import MIB, open_spool, opened, with_files
 from tests.support.builders import submission
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import SpoolFull
-from gateway.spool_directory import RESERVE_BYTES
-from gateway.spool_rows import new_row
+from gateway.spool.directory import RESERVE_BYTES
+from gateway.spool.rows import new_row
+from gateway.spool.spool import SpoolFull
 from tests.gateway.test_spool import MIB, opened, sequences, with_files
 from tests.support.builders import submission
 from tests.support.clock import ManualClock

@@ -15,8 +15,8 @@ import pytest
 
 from contracts.problems import Problem, Rejected
 from contracts.submissions import StoredFile
-from gateway.bodies import ClientDisconnected, read_body
-from gateway.fields import Body, BodyLimits
+from gateway.parsing.bodies import ClientDisconnected, read_body
+from gateway.parsing.fields import Body, BodyLimits
 from gateway.staging import CHUNK_BYTES, QUOTA_BYTES, Staging, Upload
 from gateway.uploads import check_uploads, name_files, send_files
 from gateway.upstream import Upstream, UpstreamUnavailable

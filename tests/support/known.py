@@ -5,11 +5,11 @@ from pathlib import Path
 
 from contracts.forms import TurnstileConfig, TurnstileOnOutage
 from contracts.keys import KeyKind, mint_key
-from gateway.feed import Feed
-from gateway.forms import FormCache
-from gateway.keys import KeyCache
-from gateway.snapshot import SnapshotFile
-from gateway.snapshot_keeper import SnapshotKeeper
+from gateway.config.feed import Feed
+from gateway.config.forms import FormCache
+from gateway.config.keys import KeyCache
+from gateway.config.snapshot import SnapshotFile
+from gateway.config.snapshot_keeper import SnapshotKeeper
 from gateway.upstream import Upstream
 from tests.support.builders import form_config, key_grant
 from tests.support.clock import ManualClock

@@ -10,7 +10,7 @@ from contracts.internal import FEED_WAIT_SECONDS, ChangesAnswer, UndecodableMess
 from contracts.problems import Rejected
 from contracts.runtime.clock import Clock
 from contracts.runtime.telemetry import get_logger
-from gateway.ages import SILENT_SECONDS
+from gateway.config.ages import SILENT_SECONDS
 from gateway.upstream import Upstream, UpstreamUnavailable
 
 _RETRY_SECONDS = 0.1

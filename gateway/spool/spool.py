@@ -26,10 +26,10 @@ from typing import TypeAlias, TypeVar, TypeVarTuple
 from contracts.runtime.clock import Clock
 from contracts.submissions import Submission
 from gateway.batching import Batcher, QueueFull
-from gateway.spool_disk import SpoolDisk, Spooled
-from gateway.spool_errors import SpoolError, SpoolFailed, SpoolFull, SpoolLocked
-from gateway.spool_files import SpooledFile
-from gateway.spool_rows import AlreadySpooled, NewRow, RejectedRow, new_row
+from gateway.spool.disk import SpoolDisk, Spooled
+from gateway.spool.errors import SpoolError, SpoolFailed, SpoolFull, SpoolLocked
+from gateway.spool.files import SpooledFile
+from gateway.spool.rows import AlreadySpooled, NewRow, RejectedRow, new_row
 
 __all__ = [
     "AlreadySpooled",

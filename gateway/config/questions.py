@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-from gateway.ages import Ages
+from gateway.config.ages import Ages
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.charsets import decode_text, decode_texts, find_codec_in_fields
-from gateway.fields import Body, BodyLimits, check_sizes, gather_fields
-from gateway.part_headers import FileHeaders
+from gateway.parsing.charsets import decode_text, decode_texts, find_codec_in_fields
+from gateway.parsing.fields import Body, BodyLimits, check_sizes, gather_fields
+from gateway.parsing.part_headers import FileHeaders
 from gateway.staging import StagedContent, Upload
 
 

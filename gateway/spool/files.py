@@ -10,7 +10,7 @@ from pathlib import Path
 from contracts.ids import is_id
 from contracts.runtime.telemetry import get_logger
 from contracts.submissions import StoredFile, Submission
-from gateway.spool_directory import make_directory, sync_directory, sync_file
+from gateway.spool.directory import make_directory, sync_directory, sync_file
 from gateway.staging import CHUNK_BYTES
 
 _log = get_logger("gateway")

@@ -19,7 +19,7 @@ from multipart import (  # type: ignore[import-untyped]
 )
 
 from contracts.problems import Rejected
-from gateway.fields import (
+from gateway.parsing.fields import (
     Body,
     BodyLimits,
     bad_body,
@@ -27,8 +27,8 @@ from gateway.fields import (
     too_many_fields,
     too_many_files,
 )
-from gateway.form_parts import FieldPart, FilePart, decode_parts
-from gateway.part_headers import read_part_headers
+from gateway.parsing.form_parts import FieldPart, FilePart, decode_parts
+from gateway.parsing.part_headers import read_part_headers
 from gateway.staging import StagedContent, Staging
 
 _HEADER_BYTES = 8_192

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from gateway.fields import (
+from gateway.parsing.fields import (
     Body,
     BodyLimits,
     bad_body,

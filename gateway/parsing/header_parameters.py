@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote_to_bytes
 
-from gateway.charsets import decode_text, find_codec
+from gateway.parsing.charsets import decode_text, find_codec
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LENIENT = re.compile(r""";[ \t]*([^;=" \t]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;"]*)""")

@@ -1,6 +1,6 @@
 """The spool's database file: how it is opened, checked and written durably.
 
-SQLite with a write-ahead log; the schema is made here, what the rows say is in ``spool_rows``.
+SQLite with a write-ahead log; the schema is made here, what the rows say is in ``rows``.
 """
 
 import os
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.spool_errors import SpoolError, SpoolFailed, is_full, primary_code
+from gateway.spool.errors import SpoolError, SpoolFailed, is_full, primary_code
 
 FORMAT = 1
 LOCKED_SECONDS = 2.0

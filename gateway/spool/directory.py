@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.spool_errors import SpoolFailed, SpoolFull, SpoolLocked
+from gateway.spool.errors import SpoolFailed, SpoolFull, SpoolLocked
 
 DATABASE = "spool.db"
 LOCK = "spool.lock"

@@ -28,8 +28,8 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from contracts import internal
 from contracts.forms import FormConfig, KeyGrant
-from gateway.ages import Saved
-from gateway.sharing import shared_form, shared_grant
+from gateway.config.ages import Saved
+from gateway.config.sharing import shared_form, shared_grant
 
 _FORMAT = b"FormFlow gateway snapshot 1"
 _KEY_PURPOSE = b"formflow gateway snapshot"

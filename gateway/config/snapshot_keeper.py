@@ -9,10 +9,10 @@ import asyncio
 
 from contracts.runtime.clock import Clock
 from contracts.runtime.telemetry import get_logger
-from gateway.feed import Feed
-from gateway.forms import FormCache
-from gateway.keys import KeyCache
-from gateway.snapshot import Snapshot, SnapshotFile, SnapshotUnusable
+from gateway.config.feed import Feed
+from gateway.config.forms import FormCache
+from gateway.config.keys import KeyCache
+from gateway.config.snapshot import Snapshot, SnapshotFile, SnapshotUnusable
 
 _PAUSE_SECONDS = 5.0
 # A large snapshot takes its time: at most a twentieth of the gateway's goes into it.

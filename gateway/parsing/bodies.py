@@ -12,13 +12,13 @@ from functools import lru_cache, partial
 from typing import Any
 
 from contracts.problems import Rejected
-from gateway.charsets import UTF_8, find_codec
-from gateway.fields import Body, BodyLimits, bad_body, too_large, unsupported
-from gateway.header_parameters import parse_media_type
-from gateway.json_object import parse_json_object
-from gateway.multipart_form import MultipartForm
+from gateway.parsing.charsets import UTF_8, find_codec
+from gateway.parsing.fields import Body, BodyLimits, bad_body, too_large, unsupported
+from gateway.parsing.header_parameters import parse_media_type
+from gateway.parsing.json_object import parse_json_object
+from gateway.parsing.multipart_form import MultipartForm
+from gateway.parsing.urlencoded import parse_urlencoded
 from gateway.staging import CHUNK_BYTES, Staging
-from gateway.urlencoded import parse_urlencoded
 
 __all__ = ["Body", "BodyLimits", "ClientDisconnected", "read_body"]
 

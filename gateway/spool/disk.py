@@ -12,12 +12,18 @@ from contracts.problems import Problem
 from contracts.runtime.clock import Clock
 from contracts.runtime.telemetry import get_logger
 from contracts.submissions import Submission
-from gateway import spool_rows
-from gateway.spool_directory import FILES, Room, list_set_aside, lock, make_directory
-from gateway.spool_errors import SpoolError, SpoolFailed, SpoolFull, errors_of_storage, is_full
-from gateway.spool_files import SpooledFile, SpoolFiles
-from gateway.spool_opening import open_database
-from gateway.spool_rows import AlreadySpooled, Levels, NewRow, RejectedRow, WaitingRow
+from gateway.spool import rows as spool_rows
+from gateway.spool.directory import FILES, Room, list_set_aside, lock, make_directory
+from gateway.spool.errors import (
+    SpoolError,
+    SpoolFailed,
+    SpoolFull,
+    errors_of_storage,
+    is_full,
+)
+from gateway.spool.files import SpooledFile, SpoolFiles
+from gateway.spool.opening import open_database
+from gateway.spool.rows import AlreadySpooled, Levels, NewRow, RejectedRow, WaitingRow
 
 _ROW_BYTES = 4096
 _DAMAGED = "It cannot be read from the spool any more."

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from gateway.spool_directory import DATABASE, WAL_SUFFIX, is_locked, list_set_aside
-from gateway.spool_rows import Levels, read_levels
+from gateway.spool.directory import DATABASE, WAL_SUFFIX, is_locked, list_set_aside
+from gateway.spool.rows import Levels, read_levels
 
 _TIMEOUT_SECONDS = 2.0
 _EMPTY = Levels(0, 0, 0, 0, None)

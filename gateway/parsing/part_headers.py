@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from gateway.charsets import find_codec
-from gateway.fields import bad_body, unsupported
-from gateway.header_parameters import (
+from gateway.parsing.charsets import find_codec
+from gateway.parsing.fields import bad_body, unsupported
+from gateway.parsing.header_parameters import (
     decode_extended,
     parse_disposition,
     parse_file_type,

@@ -2,20 +2,20 @@
 
 Split on ``&`` only, never on ``;``; empty sequences are skipped; ``+`` is a space; an escape that
 is not two hexadecimal digits stays as it is; names and values may be empty. The text is decoded
-strictly (``gateway.charsets``) where the standard would put U+FFFD.
+strictly (``gateway.parsing.charsets``) where the standard would put U+FFFD.
 """
 
 import re
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
-from gateway.charsets import (
+from gateway.parsing.charsets import (
     CHARSET_FIELD,
     UTF_8,
     decode_texts,
     find_codec_in_fields,
 )
-from gateway.fields import Body, BodyLimits, gather_fields, too_many_fields
+from gateway.parsing.fields import Body, BodyLimits, gather_fields, too_many_fields
 
 # Up to here the standard library is faster; beyond, its split and join hold the GIL, and with it
 # the event loop, for up to a tenth of a second.

@@ -19,12 +19,12 @@ from contracts.forms import FormConfig, FormStatus
 from contracts.internal import ChangesAnswer, LookupAnswer, UndecodableMessage
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
-from gateway.ages import Age, Ages, Held, Moment, Saved
 from gateway.batching import Batcher, QueueFull
 from gateway.bounded import Denials, RecentlyUsed
-from gateway.questions import Questions, Standing
-from gateway.revalidation import Revalidation
-from gateway.sharing import shared_form
+from gateway.config.ages import Age, Ages, Held, Moment, Saved
+from gateway.config.questions import Questions, Standing
+from gateway.config.revalidation import Revalidation
+from gateway.config.sharing import shared_form
 from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from contracts.runtime.clock import Clock
 from contracts.runtime.telemetry import get_logger
-from gateway.spool_database import Damaged, SpoolDatabase
-from gateway.spool_directory import (
+from gateway.spool.database import Damaged, SpoolDatabase
+from gateway.spool.directory import (
     DATABASE,
     WAL_SUFFIX,
     copy_log_aside,
     set_aside,
     sync_directory,
 )
-from gateway.spool_log import has_lost_commits
+from gateway.spool.log import has_lost_commits
 
 _log = get_logger("gateway")
 

@@ -15,11 +15,11 @@ from contracts.internal import ChangesAnswer, UndecodableMessage, VerifyAnswer
 from contracts.keys import KeyKind, parse_key
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
-from gateway.ages import Age, Ages, Held, Moment, Saved
 from gateway.bounded import Denials, RecentlyUsed
-from gateway.questions import Questions, Standing
-from gateway.revalidation import Revalidation
-from gateway.sharing import shared_grant
+from gateway.config.ages import Age, Ages, Held, Moment, Saved
+from gateway.config.questions import Questions, Standing
+from gateway.config.revalidation import Revalidation
+from gateway.config.sharing import shared_grant
 from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
 
 _GRANTS_MAX = 10_000

@@ -1,0 +1,1 @@
+"""Where accepted submissions wait, fsynced, while the backend is away."""
