@@ -14,6 +14,8 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -50,6 +52,23 @@ users = Table(
     Column("email", Text, nullable=False, unique=True),
     Column("role", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    # Rights as a JSON list, instead of the role's.
+    Column("permissions", Text),
+    # An invited member has not joined yet; a digest of the invitation's token finds it.
+    Column("invite_hash", Text),
+    Column("invited_by", Text),
+    Column("invite_expires_at", BigInteger),
+    Column("joined_at", BigInteger),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "name"),
 )
 
 forms = Table(
@@ -79,6 +98,16 @@ forms = Table(
     Column("updated_at", BigInteger, nullable=False),
     # A deleted form keeps its row, so that the feed can say so and the slug stays taken.
     Column("deleted_at", BigInteger),
+    # The name of one of the account's environments.
+    Column("environment", Text, nullable=False, server_default="production"),
+    # Addresses with commas between them.
+    Column("notify_emails", Text, nullable=False, server_default=""),
+    Column("from_address", Text),
+    Column("subject_template", Text),
+    Column("retention_days", Integer),
+    # The declared fields, as JSON text.
+    Column("fields", Text),
+    Column("enforce_fields", Boolean, nullable=False, server_default=false()),
     Index(None, "account_id", "id"),
 )
 
@@ -96,6 +125,7 @@ submissions = Table(
     # Units of the monthly quota that it cost.
     Column("charged", Integer, nullable=False),
     Column("key_id", Text),
+    Column("is_read", Boolean, nullable=False, server_default=false()),
     Index(None, "form_id", "id"),
 )
 
@@ -193,5 +223,84 @@ api_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
     Column("revision", BigInteger, nullable=False, index=True),
+    # A JSON list of rights; null for all that the kind may.
+    Column("scopes", Text),
+    Column("environment", Text, nullable=False, server_default="production"),
+    # JSON lists of networks and of form ids; null for no restriction.
+    Column("allowed_ips", Text),
+    Column("allowed_forms", Text),
+    # Null for what the plan says.
+    Column("rate_limit_per_minute", Integer),
+    Column("burst", Integer),
+    Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    # The id of the key that a rotation put in its place.
+    Column("replaced_by", Text),
     Index(None, "account_id", "id"),
+)
+
+# What was committed for a form on a day, "2026-06-30" in UTC.
+form_days = Table(
+    "form_days",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("form_id", Text, primary_key=True),
+    Column("submissions", BigInteger, nullable=False),
+    Column("spam", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("test", BigInteger, nullable=False),
+    Column("file_bytes", BigInteger, nullable=False),
+)
+
+# What left no submission behind: outcomes of posts, calls of the API.
+daily_counts = Table(
+    "daily_counts",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+# The last report counted of each life of a gateway: a repeated one is not counted again.
+gateway_reports = Table(
+    "gateway_reports",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("reported_at", BigInteger, nullable=False),
+)
+
+# Rows are added and, when they are old, removed; never changed.
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Text),
+    Column("action", Text, nullable=False),
+    Column("target", Text),
+    Column("outcome", Text, nullable=False),
+    Column("address", Text),
+    Column("user_agent", Text),
+    Column("details", Text),
+    # How many times the same happened, for what is gathered before it is written.
+    Column("count", BigInteger, nullable=False, server_default="1"),
+    Index(None, "account_id", "id"),
+)
+
+# The answers to unsafe requests of the management API, by their idempotency key.
+api_answers = Table(
+    "api_answers",
+    metadata,
+    Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    # Sealed: an answer may show a key in full.
+    Column("content", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
 )

@@ -1,7 +1,7 @@
 """Queries on forms."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import orjson
@@ -9,11 +9,11 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backend.access import Reach
 from backend.submissions.file_store import delete_files_of_form
 from backend.tables import forms, idempotency_keys, submissions
 
 _LISTS = ("redirect_hosts", "allowed_origins")
-_columns = [column for column in forms.c if column is not forms.c.deleted_at]
 
 
 class SlugTaken(Exception):
@@ -45,6 +45,9 @@ class FormRow:
     revision: int
     created_at: int
     updated_at: int
+
+
+_columns = [forms.c[field.name] for field in fields(FormRow)]
 
 
 async def find_form(connection: AsyncConnection, account_id: str, id: str) -> FormRow | None:
@@ -116,6 +119,18 @@ async def clear_tombstone(connection: AsyncConnection, slug: str, freed_at: int)
     await connection.execute(
         delete(forms).where(forms.c.slug == slug, forms.c.deleted_at <= freed_at)
     )
+
+
+def within(account_id: str, reach: Reach) -> ColumnElement[bool]:
+    """Whether a form is the account's, not deleted, and within reach of a credential."""
+    condition = (forms.c.account_id == account_id) & forms.c.deleted_at.is_(None)
+    if reach.environment is not None:
+        condition &= forms.c.environment == reach.environment
+    if reach.form_ids is not None:
+        condition &= forms.c.id.in_(reach.form_ids)
+    if reach.is_sandbox:
+        condition &= forms.c.mode == "test"
+    return condition
 
 
 def _is_live(account_id: str, id: str) -> ColumnElement[bool]:

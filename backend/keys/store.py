@@ -1,6 +1,6 @@
 """Queries on API keys."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,9 +25,12 @@ class KeyRow:
     revision: int
 
 
+_columns = [api_keys.c[field.name] for field in fields(KeyRow)]
+
+
 async def find_active(connection: AsyncConnection, key_id: str, kind: str) -> KeyRow | None:
     """The key of that public part, unless it is revoked or of another kind."""
-    statement = select(api_keys).where(
+    statement = select(*_columns).where(
         api_keys.c.key_id == key_id, api_keys.c.kind == kind, api_keys.c.revoked_at.is_(None)
     )
     row = (await connection.execute(statement)).first()
@@ -36,7 +39,7 @@ async def find_active(connection: AsyncConnection, key_id: str, kind: str) -> Ke
 
 async def find_key(connection: AsyncConnection, account_id: str, id: str) -> KeyRow | None:
     """A key of the account, revoked or not."""
-    statement = select(api_keys).where(api_keys.c.id == id, api_keys.c.account_id == account_id)
+    statement = select(*_columns).where(api_keys.c.id == id, api_keys.c.account_id == account_id)
     row = (await connection.execute(statement)).first()
     return KeyRow(**row._mapping) if row else None
 
@@ -45,7 +48,7 @@ async def list_keys(
     connection: AsyncConnection, account_id: str, before: str | None, limit: int
 ) -> list[KeyRow]:
     """The account's keys, newest first, those older than ``before``."""
-    statement = select(api_keys).where(api_keys.c.account_id == account_id)
+    statement = select(*_columns).where(api_keys.c.account_id == account_id)
     if before is not None:
         statement = statement.where(api_keys.c.id < before)
     found = await connection.execute(statement.order_by(api_keys.c.id.desc()).limit(limit))
