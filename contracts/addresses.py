@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 Network = IPv4Network | IPv6Network
 
@@ -31,6 +31,38 @@ def _text_of(packed: bytes) -> str:
     return socket.inet_ntop(family, packed)
 
 
+class AddressSet:
+    """The addresses of some networks."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._ranges = [
+            (network.num_addresses, int(network.network_address), network.max_prefixlen // 8)
+            for network in networks
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    def __contains__(self, packed: bytes) -> bool:
+        """Whether the address, as ``packed_address`` gives it, is in one of the networks."""
+        size, value = len(packed), int.from_bytes(packed, "big")
+        return any(
+            size == range_size and 0 <= value - first < count
+            for count, first, range_size in self._ranges
+        )
+
+
+def is_address_in(text: str, networks: tuple[str, ...]) -> bool:
+    """Whether the address is in one of the networks (CIDR); what is not an address is in none."""
+    packed = packed_address(text)
+    return packed is not None and packed in _address_set(networks)
+
+
+@lru_cache(maxsize=1_024)
+def _address_set(networks: tuple[str, ...]) -> AddressSet:
+    return AddressSet([ip_network(network) for network in networks])
+
+
 class ClientAddress:
     """Finds the client's address; a client can never choose its own.
 
@@ -39,10 +71,7 @@ class ClientAddress:
     """
 
     def __init__(self, trusted: Sequence[Network], header: str | None = None) -> None:
-        self._trusted = [
-            (network.num_addresses, int(network.network_address), network.max_prefixlen // 8)
-            for network in trusted
-        ]
+        self._trusted = AddressSet(trusted)
         self._header = header.lower().encode() if header else None
         self.wanted_headers = frozenset(
             {b"forwarded", b"x-forwarded-for"} | ({self._header} if self._header else set())
@@ -62,20 +91,13 @@ class ClientAddress:
             if address is None:
                 break
             client = _text_of(address)
-            if not self._is_trusted(address):
+            if address not in self._trusted:
                 break
         return client
 
     def _is_trusted_text(self, text: str) -> bool:
         address = packed_address(text)
-        return address is not None and self._is_trusted(address)
-
-    def _is_trusted(self, address: bytes) -> bool:
-        size, value = len(address), int.from_bytes(address, "big")
-        return any(
-            size == network_size and 0 <= value - first < count
-            for count, first, network_size in self._trusted
-        )
+        return address is not None and address in self._trusted
 
 
 def _hops(headers: Mapping[bytes, bytes]) -> list[str]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from contracts.fields import DeclaredField
+
 
 class FormStatus(Enum):
     """Whether a form takes posts."""
@@ -39,7 +41,8 @@ class FormConfig:
     ``honeypot_field`` is None when the trap is off, ``turnstile`` when that check is.
     ``file_bytes`` is the plan's limit for one file, 0 for no uploads; ``has_quota`` says whether
     the plan limits the submissions of a month. ``revision`` is the configuration revision of the
-    last change to the form; a document never replaces one of a higher revision.
+    last change to the form; a document never replaces one of a higher revision. ``fields`` are the
+    declared fields that a post must fit; none are enforced if it is empty.
     """
 
     id: str
@@ -58,18 +61,43 @@ class FormConfig:
     turnstile: TurnstileConfig | None
     file_bytes: int
     has_quota: bool = True
+    fields: tuple[DeclaredField, ...] = ()
+    environment: str = "production"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRestrictions:
+    """What a key is restricted to; None is no restriction. ``expires_at`` is Unix milliseconds.
+
+    ``allowed_ips`` are the networks (CIDR) that it may be used from, ``allowed_forms`` the ids of
+    the forms it may be used for; with ``is_test`` those of ``mode: test`` only.
+    """
+
+    allowed_ips: tuple[str, ...] | None = None
+    allowed_forms: tuple[str, ...] | None = None
+    environment: str | None = None
+    is_test: bool = False
+    expires_at: int | None = None
+
+
+UNRESTRICTED = KeyRestrictions()
 
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:
     """What a verified key may do: post to the forms of ``account_id``, at most
-    ``rate_limit_per_minute`` times in any 60 s and ``burst`` times in any second."""
+    ``rate_limit_per_minute`` times in any 60 s and ``burst`` times in any second.
+
+    ``restrictions`` is None for a key that has none. A backend gives none of the others to a
+    gateway that does not say that it heeds them.
+    """
 
     key_id: str
     account_id: str
     revision: int
     rate_limit_per_minute: int
     burst: int
+    restrictions: KeyRestrictions | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ The layout is ULID's: 48 bits of Unix milliseconds, then 80 random bits, so that
 sort by the time they were minted (https://github.com/ulid/spec).
 """
 
+import hashlib
 import os
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TIME_CHARS = 10
 _RANDOM_CHARS = 16
 _LENGTH = _TIME_CHARS + _RANDOM_CHARS
+_TIME_MAX_MS = 2**48 - 1
 # Five bits of each random byte choose a character: 32 divides 256, so none is favoured.
 _CHARACTER_OF_BYTE = (_ALPHABET * 8).encode()
 
@@ -19,6 +21,18 @@ def new_id(prefix: str, now_ms: int) -> str:
     """A new id, e.g. ``new_id("sub", now_ms)`` → ``sub_01k…``; ``now_ms`` is Unix milliseconds."""
     random = os.urandom(_RANDOM_CHARS).translate(_CHARACTER_OF_BYTE)
     return f"{prefix}_{_time_chars(now_ms)}{random.decode()}"
+
+
+def derived_id(prefix: str, now_ms: int, seed: bytes) -> str:
+    """The id that always comes of the same time and seed; different seeds yield different ones."""
+    digest = hashlib.sha256(seed).digest()[:_RANDOM_CHARS]
+    return f"{prefix}_{_time_chars(now_ms)}{digest.translate(_CHARACTER_OF_BYTE).decode()}"
+
+
+def first_id(prefix: str, now_ms: int) -> str:
+    """What sorts before every id that is minted at that time or later, and after every other.
+    Times that no id can have count as the nearest one that it can."""
+    return f"{prefix}_{_time_chars(min(max(now_ms, 0), _TIME_MAX_MS))}"
 
 
 @lru_cache(maxsize=16)

@@ -6,6 +6,7 @@ undecodable, never the whole answer. Every request carries ``Authorization: Bear
 token>``.
 """
 
+import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,16 +14,19 @@ from typing import Any
 
 import orjson
 
+from contracts.fields import field_of
 from contracts.forms import (
     FormConfig,
     FormStatus,
     KeyGrant,
+    KeyRestrictions,
     QuotaState,
     TurnstileConfig,
     TurnstileOnOutage,
 )
 from contracts.leases import Lease, LeaseAsker, LeaseStatement, asker_of, lease_of, statement_of
 from contracts.submissions import ItemResult, ItemStatus, Receipt, StoredFile, Submission
+from contracts.usage import UsageReport, report_of
 
 BASE = "/internal/v1"
 SUBMISSIONS = f"{BASE}/submissions"
@@ -33,6 +37,11 @@ IDEMPOTENCY = f"{BASE}/idempotency"
 FILES = f"{BASE}/files"
 BOOTSTRAP = f"{BASE}/bootstrap"
 LEASES = f"{BASE}/leases"
+USAGE = f"{BASE}/usage"
+
+FORWARDED_BY = b"formflow-forwarded-by"
+"""The header by which a gateway proves to the backend that a request came through it: then its
+``X-Forwarded-For`` is the visitor's address."""
 
 FEED_WAIT_SECONDS = 5
 BATCH_ITEMS_MAX = 256
@@ -67,10 +76,10 @@ class ChangesAnswer:
     """All that changed after the asked revision, up to ``revision``.
 
     ``forms`` holds, by slug, the new document of each changed form, or None for one to forget: it
-    is gone, or this version cannot decode it. ``keys`` are the ids of keys that have ended,
-    ``recalls`` those of leases that are to be ended, each with its holder. ``is_reset`` says that
-    the asker's state cannot be brought up to date by changes: it must treat all it holds as
-    unknown.
+    is gone, or this version cannot decode it. ``keys`` are the ids of keys to ask for again: they
+    have changed or ended. ``recalls`` are the leases that are to be ended, each with its holder.
+    ``is_reset`` says that the asker's state cannot be brought up to date by changes: it must treat
+    all it holds as unknown.
     """
 
     epoch: str
@@ -184,6 +193,17 @@ def decode_session(body: bytes) -> str:
         return str(orjson.loads(body)["session"])
 
 
+def encode_usage_report(report: UsageReport) -> bytes:
+    """What a gateway reports of its posts."""
+    return orjson.dumps(report)
+
+
+def decode_usage_report(body: bytes) -> UsageReport:
+    """What a gateway reports of its posts. Raises UndecodableMessage."""
+    with _decoding("a report of usage"):
+        return report_of(orjson.loads(body))
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotencyQuestion:
     """What a gateway asks before it spends a Turnstile token: is this key bound already?"""
@@ -234,15 +254,37 @@ def decode_slugs(body: bytes) -> list[str]:
         return [str(slug) for slug in orjson.loads(body)["slugs"]]
 
 
-def encode_key(text: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class KeyQuestion:
+    """What a gateway asks of a key: is it valid? ``client`` is the address that sent it, None when
+    nobody waits for the answer. An asker that does not heed restrictions is told that a restricted
+    key is not valid."""
+
+    text: str
+    client: str | None = None
+    heeds_restrictions: bool = True
+
+
+def encode_key(question: KeyQuestion) -> bytes:
     """The body of a key verification."""
-    return orjson.dumps({"key": text})
+    return orjson.dumps(
+        {
+            "key": question.text,
+            "client": question.client,
+            "heeds_restrictions": question.heeds_restrictions,
+        }
+    )
 
 
-def decode_key(body: bytes) -> str:
-    """The key of a verification. Raises UndecodableMessage."""
+def decode_key(body: bytes) -> KeyQuestion:
+    """The body of a key verification. Raises UndecodableMessage."""
     with _decoding("a key verification"):
-        return str(orjson.loads(body)["key"])
+        document = orjson.loads(body)
+        return KeyQuestion(
+            str(document["key"]),
+            document.get("client"),
+            document.get("heeds_restrictions") is True,
+        )
 
 
 def encode_lookup(answer: LookupAnswer) -> bytes:
@@ -260,7 +302,8 @@ def decode_lookup(body: bytes) -> LookupAnswer:
 
 def encode_verify(answer: VerifyAnswer) -> bytes:
     """The answer to the verification of a key."""
-    return orjson.dumps(answer)
+    grant = answer.grant and grant_document(answer.grant)
+    return orjson.dumps({"epoch": answer.epoch, "revision": answer.revision, "grant": grant})
 
 
 def decode_verify(body: bytes) -> VerifyAnswer:
@@ -268,18 +311,49 @@ def decode_verify(body: bytes) -> VerifyAnswer:
     with _decoding("the answer to a key verification"):
         document = orjson.loads(body)
         grant = document["grant"]
-        return VerifyAnswer(
-            document["epoch"],
-            document["revision"],
-            grant
-            and KeyGrant(
-                grant["key_id"],
-                grant["account_id"],
-                grant["revision"],
-                grant["rate_limit_per_minute"],
-                grant["burst"],
-            ),
-        )
+        return VerifyAnswer(document["epoch"], document["revision"], grant and grant_of(grant))
+
+
+def grant_document(grant: KeyGrant) -> dict[str, Any]:
+    """A grant as JSON. One without restrictions has no such member, so that an older version can
+    read it from a snapshot, and does not use a snapshot that holds one with restrictions."""
+    document: dict[str, Any] = {
+        "key_id": grant.key_id,
+        "account_id": grant.account_id,
+        "revision": grant.revision,
+        "rate_limit_per_minute": grant.rate_limit_per_minute,
+        "burst": grant.burst,
+    }
+    if grant.restrictions is not None:
+        document["restrictions"] = grant.restrictions
+    return document
+
+
+def grant_of(document: dict[str, Any]) -> KeyGrant:
+    """The grant of that JSON. Raises KeyError, TypeError."""
+    restrictions = document.get("restrictions")
+    return KeyGrant(
+        document["key_id"],
+        document["account_id"],
+        document["revision"],
+        document["rate_limit_per_minute"],
+        document["burst"],
+        None if restrictions is None else _restrictions_of(restrictions),
+    )
+
+
+def _restrictions_of(document: dict[str, Any]) -> KeyRestrictions:
+    return KeyRestrictions(
+        _optional_tuple(document["allowed_ips"]),
+        _optional_tuple(document["allowed_forms"]),
+        document["environment"],
+        document["is_test"],
+        document["expires_at"],
+    )
+
+
+def _optional_tuple(items: list[str] | None) -> tuple[str, ...] | None:
+    return None if items is None else tuple(items)
 
 
 def encode_changes(answer: ChangesAnswer) -> bytes:
@@ -309,6 +383,12 @@ def decode_changes(body: bytes) -> ChangesAnswer:
             tuple(document["keys"]),
             document.get("recalls", {}),
         )
+
+
+def forwarding_proof(token: str) -> bytes:
+    """The value of ``FORWARDED_BY``; only who knows the internal token can make it, and it does not
+    tell the token."""
+    return hmac.digest(token.encode(), b"formflow forwarded by a gateway", "sha256").hex().encode()
 
 
 @contextmanager
@@ -351,6 +431,9 @@ def _decode_form(document: dict[str, Any]) -> FormConfig:
         file_bytes=document["file_bytes"],
         # An older backend does not say; without a lease nothing is then promised for it.
         has_quota=document.get("has_quota", True),
+        # Nor does it enforce fields; an older gateway ignores them.
+        fields=tuple(field_of(field) for field in document.get("fields", ())),
+        environment=document.get("environment", "production"),
     )
 
 

@@ -27,13 +27,20 @@ class KeyKind(Enum):
 
     SUBMISSION = "submission"
     MANAGEMENT = "management"
+    LIVE = "live"
+    TEST = "test"
 
     @property
     def prefix(self) -> str:
         return _PREFIXES[self]
 
 
-_PREFIXES = {KeyKind.SUBMISSION: "ff_sub_", KeyKind.MANAGEMENT: "ff_mgmt_"}
+_PREFIXES = {
+    KeyKind.SUBMISSION: "ff_sub_",
+    KeyKind.MANAGEMENT: "ff_mgmt_",
+    KeyKind.LIVE: "ff_live_",
+    KeyKind.TEST: "ff_test_",
+}
 
 
 @dataclass(frozen=True, slots=True)

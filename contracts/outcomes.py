@@ -21,6 +21,7 @@ class Outcome(Enum):
     FORM_NOT_LIVE = "form-not-live"
     INVALID_KEY = "invalid-key"
     INSUFFICIENT_SCOPE = "insufficient-scope"
+    IP_NOT_ALLOWED = "ip-not-allowed"
     ORIGIN_NOT_ALLOWED = "origin-not-allowed"
     TURNSTILE_FAILED = "turnstile-failed"
     FORM_NOT_FOUND = "form-not-found"

@@ -14,6 +14,7 @@ class Problem(Enum):
     FORM_NOT_LIVE = ("form-not-live", 403, "This form does not accept submissions")
     INVALID_KEY = ("invalid-key", 403, "The API key is not valid")
     INSUFFICIENT_SCOPE = ("insufficient-scope", 403, "The credential lacks a right")
+    IP_NOT_ALLOWED = ("ip-not-allowed", 403, "The API key may not be used from this address")
     ORIGIN_NOT_ALLOWED = ("origin-not-allowed", 403, "This site may not post to this form")
     TURNSTILE_FAILED = ("turnstile-failed", 403, "The Turnstile check was not passed")
     FORM_NOT_FOUND = ("form-not-found", 404, "There is no such form")

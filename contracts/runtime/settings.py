@@ -15,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 PREFIX = "FORMFLOW_"
 _FILE_SUFFIX = "_FILE"
+# Which product the command line speaks to: no setting of a process.
+_OF_THE_COMMAND_LINE = {f"{PREFIX}URL", f"{PREFIX}KEY"}
 
 
 class StartError(Exception):
@@ -92,6 +94,12 @@ class Settings(BaseModel):
     rate_limit_visitors: int = Field(
         200_000, ge=1_000, description="Visitors whose rate a gateway counts one by one."
     )
+    key_mints_per_hour: int = Field(
+        10, ge=1, description="API keys that an account may create or rotate in an hour."
+    )
+    api_anonymous_per_minute: int = Field(
+        300, ge=1, description="Calls of the API a minute from one address without a credential."
+    )
     turnstile_site_key: str | None = Field(
         None, description="The Turnstile site key of forms that name none."
     )
@@ -144,6 +152,9 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(1_048_576, ge=1, description="Bytes of text in a post's body.")
     max_files: int = Field(10, ge=0, le=100, description="Files a post may have.")
     max_json_depth: int = Field(32, ge=1, le=256, description="Nesting of a JSON body.")
+    audit_retention_days: int = Field(
+        400, ge=30, le=3_650, description="Days for which events stay in the audit log."
+    )
     drain_seconds: float = Field(
         3.0,
         ge=0,
@@ -206,7 +217,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable in _OF_THE_COMMAND_LINE:
             continue
         name = variable.removeprefix(PREFIX)
         if name.endswith(_FILE_SUFFIX) and name.lower() not in Settings.model_fields:

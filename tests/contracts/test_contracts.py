@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts import internal
-from contracts.forms import FormConfig, FormStatus
+from contracts.forms import FormConfig, FormStatus, KeyRestrictions
 from contracts.ids import is_id, new_id
 from contracts.keys import ApiKey, KeyKind, mint_key, parse_key
 from contracts.outcomes import Outcome
@@ -90,8 +90,21 @@ def test_look_ups_and_changes_survive_the_wire() -> None:
     assert internal.decode_lookup(internal.encode_lookup(answer)) == answer
     changes = internal.ChangesAnswer("e", 7, False, {"contact": form, "gone": None}, ("k",))
     assert internal.decode_changes(internal.encode_changes(changes)) == changes
-    verified = internal.VerifyAnswer("e", 7, key_grant())
-    assert internal.decode_verify(internal.encode_verify(verified)) == verified
+    restrictions = KeyRestrictions(("10.0.0.0/8",), ("frm_1",), "staging", True, 1)
+    for grant in (None, key_grant(), key_grant(restrictions=restrictions)):
+        verified = internal.VerifyAnswer("e", 7, grant)
+        assert internal.decode_verify(internal.encode_verify(verified)) == verified
+
+
+def test_an_older_gateway_does_not_say_that_it_heeds_restrictions() -> None:
+    question = internal.KeyQuestion("ff_sub_…", "192.0.2.1")
+    assert internal.decode_key(internal.encode_key(question)) == question
+    older = internal.decode_key(b'{"key":"ff_sub_"}')
+    assert older == internal.KeyQuestion("ff_sub_", None, heeds_restrictions=False)
+
+
+def test_an_unrestricted_grant_is_what_an_older_version_reads() -> None:
+    assert "restrictions" not in internal.grant_document(key_grant())
 
 
 def test_unknown_members_are_ignored() -> None:

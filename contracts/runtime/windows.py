@@ -1,6 +1,6 @@
 """Exact sliding windows in memory: a log of hits for each key, kept in two generations.
 
-A storage of the ``limits`` library, for its ``MovingWindowRateLimiter``. The gateway's own limiter
+A storage of the ``limits`` library, for its ``MovingWindowRateLimiter``. The limiter beside it
 calls ``test`` and ``charge`` itself: several rules must all be tested before any is charged.
 """
 

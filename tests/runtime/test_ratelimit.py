@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.rate_headers import rate_headers
-from gateway.ratelimit import (
+from contracts.runtime.rate_headers import rate_headers
+from contracts.runtime.ratelimit import (
     Decision,
     LocalRateLimiter,
     Rule,
@@ -16,7 +16,7 @@ from gateway.ratelimit import (
     key_rules,
     visitor_rules,
 )
-from tests.gateway.test_windows import PAUSES, Log
+from tests.runtime.test_windows import PAUSES, Log
 from tests.support.clock import ManualClock
 
 RULE_SETS = (

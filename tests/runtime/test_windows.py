@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from limits import RateLimitItemPerMinute
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
-from gateway.windows import SlidingWindows, coarser_key
+from contracts.runtime.windows import SlidingWindows, coarser_key
 from tests.support.clock import ManualClock
 
 # Multiples of a quarter, which floats add exactly, on both sides of every edge.

@@ -1,8 +1,8 @@
-"""The headers that tell a client how much it may still post."""
+"""The headers that tell a client how often it may still call."""
 
 from functools import lru_cache
 
-from gateway.ratelimit import Decision
+from contracts.runtime.ratelimit import Decision
 
 Header = tuple[bytes, bytes]
 

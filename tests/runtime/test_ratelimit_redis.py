@@ -13,8 +13,14 @@ import pytest_asyncio
 from redis import Redis
 
 from contracts.runtime.clock import SystemClock
-from gateway.ratelimit import Decision, Rule, create_rate_limiter, key_rules, visitor_rules
-from gateway.ratelimit_redis import CALL_SECONDS, Breaker, RedisRateLimiter
+from contracts.runtime.ratelimit import (
+    Decision,
+    Rule,
+    create_rate_limiter,
+    key_rules,
+    visitor_rules,
+)
+from contracts.runtime.ratelimit_redis import CALL_SECONDS, Breaker, RedisRateLimiter
 
 VISITOR = visitor_rules("frm_1", "192.0.2.7", 10)
 

@@ -12,9 +12,16 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from contracts.runtime.clock import Clock
+from contracts.runtime.ratelimit import (
+    KEYS_MAX,
+    Decision,
+    LocalRateLimiter,
+    Rule,
+    admission,
+    refusal,
+)
 from contracts.runtime.telemetry import get_logger
-from gateway.ratelimit import KEYS_MAX, Decision, LocalRateLimiter, Rule, admission, refusal
-from gateway.windows import coarser_key
+from contracts.runtime.windows import coarser_key
 
 # The layout of the keys, strategy and version: another one needs another name, or both break.
 _NAMESPACE = "ff:rl:mw1"
@@ -52,7 +59,7 @@ return {0, used, reset}
 
 
 class RedisRateLimiter:
-    """Asks Redis once a post, for at most ``call_seconds``; else the local windows answer.
+    """Asks Redis once a request, for at most ``call_seconds``; else the local windows answer.
 
     What Redis admits is charged locally too, so that a fallback does not start from zero. What it
     refuses is remembered until there is room again: a flood of a refused visitor stays here.
@@ -80,10 +87,10 @@ class RedisRateLimiter:
         )
         self._redis = Redis.from_pool(pool)
         self._script = self._redis.register_script(_SCRIPT)
-        self._log = get_logger("gateway")
+        self._log = get_logger("ratelimit")
 
     async def admit(self, rules: Sequence[Rule]) -> Decision:
-        """See ``gateway.ratelimit.RateLimiter``; never raises what Redis raises."""
+        """See ``contracts.runtime.ratelimit.RateLimiter``; never raises what Redis raises."""
         asked_at = self._clock.monotonic()
         denial = self._known_denial(rules, asked_at)
         if denial is not None:
@@ -104,7 +111,7 @@ class RedisRateLimiter:
         return self._counted("redis", admission(rules[0], used, wait))
 
     async def close(self) -> None:
-        """See ``gateway.ratelimit.RateLimiter``."""
+        """See ``contracts.runtime.ratelimit.RateLimiter``."""
         await self._redis.aclose()
 
     def _counted(self, source: str, decision: Decision) -> Decision:

@@ -1,4 +1,4 @@
-"""How often a visitor or a key may post: the rules of a request, and the limiter that admits it."""
+"""How often a visitor or a key may call: the rules of a request, and the limiter that admits it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from math import ceil
 from typing import Protocol
 
 from contracts.runtime.clock import Clock
-from gateway.windows import SlidingWindows
+from contracts.runtime.windows import SlidingWindows
 
 KEYS_MAX = 200_000
 _MINUTE = 60
@@ -19,9 +19,10 @@ _IPV6_GROUPS = ((64, 1), (56, 4), (48, 16))
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """At most ``limit`` posts of ``key`` in any ``seconds``.
+    """At most ``limit`` requests of ``key`` in any ``seconds``.
 
-    What stands before the first slash of the key names a coarser window (``gateway.windows``).
+    What stands before the first slash of the key names a coarser window (see
+    ``contracts.runtime.windows``).
     """
 
     key: str
@@ -31,10 +32,10 @@ class Rule:
 
 @dataclass(slots=True)
 class Decision:
-    """Whether a post is admitted, in the numbers of its first rule, or of the first that refused.
+    """Whether a request is admitted, in the numbers of its first rule or of the first that refused.
 
-    ``reset_seconds`` is how long no more than ``remaining`` posts are possible;
-    ``retry_after_seconds`` is the same for a refused post and 0 for an admitted one.
+    ``reset_seconds`` is how long no more than ``remaining`` are possible;
+    ``retry_after_seconds`` is the same for a refused request and 0 for an admitted one.
     """
 
     is_admitted: bool
@@ -46,8 +47,9 @@ class Decision:
 
 
 class RateLimiter(Protocol):
-    """Admits posts. ``decisions_by_source`` counts who decided: ``local``, ``redis``, ``fallback``
-    (Redis is configured, but the local windows decided) or ``cached`` (a refusal known to last)."""
+    """Admits requests. ``decisions_by_source`` counts who decided: ``local``, ``redis``,
+    ``fallback`` (Redis is configured, but the local windows decided) or ``cached`` (a refusal known
+    to last)."""
 
     decisions_by_source: dict[str, int]
 
@@ -58,22 +60,22 @@ class RateLimiter(Protocol):
         """Lets go of connections."""
 
 
-def visitor_rules(form_id: str, client: str, limit: int) -> tuple[Rule, ...]:
-    """An anonymous visitor's rules: ``limit`` posts a minute to one form from one client.
+def visitor_rules(scope: str, client: str, limit: int) -> tuple[Rule, ...]:
+    """An anonymous visitor's rules: ``limit`` requests a minute from one client, to one form or
+    whatever else ``scope`` names.
 
     A client is an IPv4 address (also one mapped into IPv6) or an IPv6 /64, whose /56 and /48 get
     four and sixteen times as much. Anything that is not an address counts as one client.
     """
     if ":" not in client:
-        return (Rule(f"{form_id}/{client}", limit, _MINUTE),)
+        return (Rule(f"{scope}/{client}", limit, _MINUTE),)
     return tuple(
-        Rule(f"{form_id}/{group}", limit * factor, _MINUTE)
-        for group, factor in _ipv6_groups(client)
+        Rule(f"{scope}/{group}", limit * factor, _MINUTE) for group, factor in _ipv6_groups(client)
     )
 
 
 def key_rules(key_id: str, per_minute: int, burst: int) -> tuple[Rule, ...]:
-    """A key's rules: ``per_minute`` posts in any 60 s, ``burst`` in any 1 s."""
+    """A key's rules: ``per_minute`` requests in any 60 s, ``burst`` in any 1 s."""
     return (Rule(key_id, per_minute, _MINUTE), Rule(key_id, burst, _SECOND))
 
 
@@ -82,14 +84,14 @@ def create_rate_limiter(url: str | None, clock: Clock, keys_max: int = KEYS_MAX)
     ``valkey://``) one that shares its windows with all others of that server."""
     if url is None:
         return LocalRateLimiter(clock, keys_max)
-    # Imported here because it adds 100 ms to the start of a gateway that has no use for it.
-    from gateway.ratelimit_redis import RedisRateLimiter
+    # Imported here because it adds 100 ms to the start of a process that has no use for it.
+    from contracts.runtime.ratelimit_redis import RedisRateLimiter
 
     return RedisRateLimiter(url, clock, keys_max)
 
 
 class LocalRateLimiter:
-    """Counts in this process: N gateways admit up to N times as much."""
+    """Counts in this process: N processes admit up to N times as much."""
 
     def __init__(self, clock: Clock, keys_max: int = KEYS_MAX) -> None:
         self.decisions_by_source = {"local": 0, "redis": 0, "fallback": 0, "cached": 0}
@@ -113,7 +115,7 @@ class LocalRateLimiter:
         return self._charge(rules, now)
 
     def charge(self, rules: Sequence[Rule]) -> None:
-        """Charges all rules, untested, for a post that was admitted elsewhere."""
+        """Charges all rules, untested, for a request that was admitted elsewhere."""
         now = self._clock.monotonic()
         self._charge(self._placed(rules, now) if self._windows.is_full else rules, now)
 
@@ -139,7 +141,7 @@ class LocalRateLimiter:
 
 
 def admission(rule: Rule, used: int, reset: float) -> Decision:
-    """The decision that admits; ``used`` counts this post, ``reset`` is in seconds."""
+    """The decision that admits; ``used`` counts this one, ``reset`` is in seconds."""
     return Decision(True, rule.limit, max(0, rule.limit - used), ceil(reset), 0, rule.seconds)
 
 
