@@ -8,10 +8,10 @@ from starlette.types import Send
 
 from contracts.problems import Problem, Rejected, problem_document
 from contracts.runtime.clock import iso
+from contracts.runtime.rate_headers import rate_headers
 from contracts.submissions import Receipt
 from gateway.pages import CONTENT_SECURITY_POLICY, refusal_page, thank_you_page
 from gateway.posts import Post
-from gateway.rate_headers import rate_headers
 
 Header = tuple[bytes, bytes]
 
@@ -47,6 +47,7 @@ SHOWS_TEXT_BACK = frozenset(
         Problem.RATE_LIMITED,
         Problem.TURNSTILE_UNAVAILABLE,
         Problem.UNAVAILABLE,
+        Problem.VALIDATION_ERROR,
     }
 )
 

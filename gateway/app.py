@@ -18,6 +18,7 @@ from contracts.addresses import ClientAddress
 from contracts.problems import Problem, Rejected, problem_document
 from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.failure import Failure
+from contracts.runtime.ratelimit import create_rate_limiter
 from contracts.runtime.settings import Settings
 from gateway.answers import THANK_YOU, THANKS_PATH
 from gateway.challenge import Challenge
@@ -26,6 +27,7 @@ from gateway.config.forms import FormCache
 from gateway.config.keys import KeyCache
 from gateway.config.snapshot import SnapshotFile
 from gateway.config.snapshot_keeper import SnapshotKeeper
+from gateway.declared_fields import DeclaredFields
 from gateway.fallback import Fallback
 from gateway.forwarder import Forwarder
 from gateway.idempotency import Idempotency
@@ -36,9 +38,9 @@ from gateway.parsing.bodies import BodyLimits
 from gateway.passthrough import Passthrough
 from gateway.posts import PostReader
 from gateway.quota import QuotaCache
-from gateway.ratelimit import create_rate_limiter
 from gateway.uploads import Staging
 from gateway.upstream import Upstream
+from gateway.usage import UsageReporter
 
 _DRAIN_SECONDS = 4.0
 
@@ -64,7 +66,7 @@ class Gateway:
         self.failure = Failure()
         self._settings = settings
         self._upstream = Upstream(settings.backend_url, token, transport)
-        self._passthrough = Passthrough(settings.backend_url, addresses, transport)
+        self._passthrough = Passthrough(settings.backend_url, addresses, token, transport)
         self._forms = FormCache(self._upstream, clock)
         self._keys = KeyCache(self._upstream, clock, token)
         quota = QuotaCache(clock)
@@ -82,6 +84,7 @@ class Gateway:
         )
         self._challenge = Challenge(settings.turnstile_verify_url, clock=clock)
         self._staging = Staging(settings.staging_dir or settings.data_dir / "staging")
+        self._usage = UsageReporter(self._upstream.report_usage)
         self._is_draining = False
         self._ingest = Ingest(
             Parts(
@@ -92,9 +95,11 @@ class Gateway:
                 limiter=self._limiter,
                 staging=self._staging,
                 idempotency=Idempotency(self._upstream, clock),
+                declared=DeclaredFields(),
                 quota=quota,
                 challenge=self._challenge,
                 forwarder=self._forwarder,
+                usage=self._usage,
                 limits=_body_limits(settings),
                 problem_base=settings.problem_base,
             )
@@ -139,6 +144,7 @@ class Gateway:
         tasks = [
             self.failure.watch(asyncio.create_task(self._feed.follow()), "the feed"),
             self.failure.watch(asyncio.create_task(self._snapshots.keep()), "the snapshot"),
+            self.failure.watch(asyncio.create_task(self._usage.run()), "the report of usage"),
         ]
         try:
             yield
@@ -146,6 +152,7 @@ class Gateway:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await self._usage.finish()
             await self._snapshots.save()
 
     def _starlette_app(self) -> Starlette:

@@ -4,16 +4,19 @@ No timer and no size to tune: a lone item leaves at once, and load alone makes b
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+from gateway.waiting_room import WaitingRoom
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class QueueFull(Exception):
-    """More is waiting than the bound allows."""
+    """There is no room for one more to wait."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -30,18 +33,30 @@ class Batcher(Generic[Item, Result]):
         items_max: int,
         senders: int = 2,
         waiting_max: int = 10_000,
+        wait_seconds_max: float = math.inf,
     ) -> None:
+        """At most ``waiting_max`` wait, and no longer than about ``wait_seconds_max`` each."""
         self._send = send
         self._items_max = items_max
         self._senders_max = senders
-        self._waiting_max = waiting_max
+        self._room = WaitingRoom(
+            batch_items=items_max,
+            senders=senders,
+            waiting_max=waiting_max,
+            seconds_max=wait_seconds_max,
+        )
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._at_work = 0
         self._senders: set[asyncio.Task[None]] = set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether ``submit`` would take one more item."""
+        return self._room.admits(len(self._waiting))
+
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queues the item; the future resolves with its result. Raises QueueFull."""
-        if len(self._waiting) >= self._waiting_max:
+        if not self.has_room:
             raise QueueFull
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
@@ -65,9 +80,11 @@ class Batcher(Generic[Item, Result]):
             self._at_work -= 1
 
     async def _send_batches(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             count = min(len(self._waiting), self._items_max)
             batch = [self._waiting.popleft() for _ in range(count)]
+            started = loop.time()
             try:
                 results = await self._send([item for item, _ in batch])
                 if len(results) != len(batch):
@@ -77,6 +94,8 @@ class Batcher(Generic[Item, Result]):
                     if not future.done():
                         future.set_exception(error)
                 continue
+            finally:
+                self._room.note(loop.time() - started)
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)

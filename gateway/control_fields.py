@@ -1,10 +1,10 @@
 """The fields of a post that steer it and are not stored."""
 
+from contracts.fields import NEXT_FIELD, TURNSTILE_FIELD
 from contracts.forms import FormConfig
 from gateway.parsing.fields import Body
 
-TURNSTILE_FIELD = "cf-turnstile-response"
-_NEXT_FIELD = "_next"
+__all__ = ["TURNSTILE_FIELD", "asked_next", "is_trapped", "payload_of"]
 
 
 def is_trapped(body: Body, form: FormConfig) -> bool:
@@ -15,11 +15,11 @@ def is_trapped(body: Body, form: FormConfig) -> bool:
 
 def payload_of(body: Body, form: FormConfig) -> dict[str, str | list[str]]:
     """The visitor's fields, control fields removed."""
-    control = (form.honeypot_field, TURNSTILE_FIELD, _NEXT_FIELD)
+    control = (form.honeypot_field, TURNSTILE_FIELD, NEXT_FIELD)
     return {name: value for name, value in body.fields.items() if name not in control}
 
 
 def asked_next(body: Body) -> str | None:
     """Where the post asks a browser to go next."""
-    value = body.fields.get(_NEXT_FIELD)
+    value = body.fields.get(NEXT_FIELD)
     return value if isinstance(value, str) else None

@@ -45,6 +45,7 @@ class Drain:
         """Works until cancelled."""
         while True:
             if not self._outage.is_on and self._spool.count == 0:
+                self._pace.end()
                 await self._outage.work()
             await asyncio.sleep(await self._round())
 

@@ -21,6 +21,10 @@ from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
 
 # At 10,000 posts a second they wait for a tenth of one.
 _WAITING_MAX = 1_024
+# Behind a backend that takes longer than a second over a batch fewer may: a post waits for its own
+# batch, too, and all in all no longer than a call of the backend may take.
+_WAIT_SECONDS_MAX = 2.0
+_TOO_MANY = "Too many posts are waiting. Try again in a moment."
 _NOT_NOW = "The submission could not be stored right now. Try again in a moment."
 _DETAILS = {
     Problem.FORM_NOT_FOUND: "There is no form at this address any more.",
@@ -41,7 +45,11 @@ class Forwarder:
         self._outage = outage
         self._fallback = fallback
         self._batcher: Batcher[Submission, ItemResult] = Batcher(
-            self._commit, items_max=BATCH_ITEMS_MAX, senders=2, waiting_max=_WAITING_MAX
+            self._commit,
+            items_max=BATCH_ITEMS_MAX,
+            senders=2,
+            waiting_max=_WAITING_MAX,
+            wait_seconds_max=_WAIT_SECONDS_MAX,
         )
 
     async def _commit(self, batch: Sequence[Submission]) -> Sequence[ItemResult]:
@@ -51,11 +59,13 @@ class Forwarder:
         return await self._upstream.commit(batch)
 
     def check_room(self) -> None:
-        """Raises Rejected(UNAVAILABLE) if surely nothing can be stored now, before a body is read
-        for nothing."""
+        """Raises Rejected(UNAVAILABLE) if a post would not be taken now, before its body is read
+        and judged for nothing."""
         if self._outage.is_on and self._fallback.shelter is not None:
             if not self._fallback.has_room:
                 raise unavailable(_NOT_NOW)
+        elif not self._batcher.has_room:
+            raise unavailable(_TOO_MANY)
 
     async def accept(
         self, submission: Submission, form: FormConfig, uploads: Sequence[Upload]
@@ -72,7 +82,7 @@ class Forwarder:
             await send_files(self._upstream, submission.files, uploads)
             result = await self._batcher.submit(submission)
         except QueueFull:
-            raise unavailable("Too many posts are waiting. Try again in a moment.") from None
+            raise unavailable(_TOO_MANY) from None
         except (UpstreamUnavailable, UndecodableMessage) as error:
             self._outage.begin(str(error))
             if shelter is None:

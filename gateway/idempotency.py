@@ -8,7 +8,6 @@ an honest retry: its Turnstile token is spent, or the quota is used up.
 
 import asyncio
 import hashlib
-import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,26 +23,9 @@ from contracts.submissions import Receipt
 from gateway.staging import Upload
 from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
 
-_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _RECEIPTS_MAX = 50_000
 _RECEIPT_SECONDS = 600.0
 _WAIT_SECONDS = 10.0
-
-
-def read_key(header: bytes | None) -> str | None:
-    """The key in an ``Idempotency-Key`` header; None if there is none or it is empty.
-
-    Raises:
-        Rejected: BAD_IDEMPOTENCY_KEY.
-    """
-    if header is None or not header.strip():
-        return None
-    if _KEY.fullmatch(header) is None:
-        raise Rejected(
-            Problem.BAD_IDEMPOTENCY_KEY,
-            "Idempotency-Key must be 1 to 255 visible ASCII characters, sent once.",
-        )
-    return header.decode("ascii")
 
 
 def fingerprint_of(payload: dict[str, str | list[str]], files: Sequence[Upload]) -> str:

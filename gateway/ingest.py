@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from contracts.forms import FormConfig, KeyGrant
+from contracts.forms import FormConfig, FormStatus, KeyGrant
+from contracts.idempotency import read_key
 from contracts.ids import new_id
 from contracts.outcomes import Outcome
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
+from contracts.runtime.ratelimit import RateLimiter, key_rules, visitor_rules
 from contracts.runtime.telemetry import get_logger
 from contracts.submissions import Receipt, Submission, SubmissionStatus
 from gateway.answers import (
@@ -33,19 +35,21 @@ from gateway.challenge import Challenge, ChallengeVerdict
 from gateway.config.forms import FormCache
 from gateway.config.keys import KeyCache
 from gateway.control_fields import TURNSTILE_FIELD, asked_next, is_trapped, payload_of
+from gateway.declared_fields import DeclaredFields, Violation, refusal
 from gateway.forwarder import Forwarder
-from gateway.idempotency import Idempotency, fingerprint_of, read_key
+from gateway.idempotency import Idempotency, fingerprint_of
 from gateway.origins import check_origin
 from gateway.parsing.bodies import ClientDisconnected, read_body
 from gateway.parsing.fields import Body, BodyLimits
 from gateway.posts import Post, PostReader
 from gateway.quota import QuotaCache
-from gateway.ratelimit import RateLimiter, key_rules, visitor_rules
 from gateway.redirects import next_url
 from gateway.uploads import Staging, Upload, check_uploads, name_files
 from gateway.upstream import unavailable
+from gateway.usage import UsageReporter
 
 PREFIX = "/v1/f/"
+_PERHAPS_REPLAYED = frozenset({Problem.TURNSTILE_FAILED, Problem.VALIDATION_ERROR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,11 @@ class Parts:
     limiter: RateLimiter
     staging: Staging
     idempotency: Idempotency
+    declared: DeclaredFields
     quota: QuotaCache
     challenge: Challenge
     forwarder: Forwarder
+    usage: UsageReporter
     limits: BodyLimits
     problem_base: str
 
@@ -75,6 +81,7 @@ class Draft:
     caller: KeyGrant | None
     body: Body
     payload: dict[str, str | list[str]]
+    violations: Sequence[Violation] = ()
     key: str | None = None
     fingerprint: str | None = None
 
@@ -118,6 +125,8 @@ class Ingest:
             if post.body is not None:
                 post.body.discard()
         self.outcomes[outcome] += 1
+        if post.account_id is not None:
+            self._parts.usage.count(post.account_id, post.received_at, outcome)
         self._write_line(post, outcome, started)
 
     async def accept(self, post: Post, receive: Receive) -> Accepted:
@@ -125,8 +134,11 @@ class Ingest:
         parts = self._parts
         check_method(post)
         form = await parts.forms.resolve(post.slug)
+        post.account_id = form.account_id
+        check_live(form)
         post.trace.mark("form", "live")
-        caller = await parts.keys.authenticate(post.headers.get(b"authorization"), form)
+        authorization = post.headers.get(b"authorization")
+        caller = await parts.keys.authenticate(authorization, form, post.client)
         post.trace.mark("key", "valid" if caller else "anonymous")
         await self._admit(post, form, caller)
         parts.forwarder.check_room()
@@ -135,6 +147,8 @@ class Ingest:
         post.trace.mark("body", "read")
         self._check_origin(post, form)
         draft = Draft(post, form, caller, body, payload_of(body, form))
+        if form.fields:
+            draft.violations = parts.declared.violations(form, draft.payload, body.files)
         if key is None:
             return await self._judge(draft)
         return await self._judge_once(draft, key)
@@ -144,7 +158,9 @@ class Ingest:
         parts, form = self._parts, draft.form
         draft.key = key
         draft.fingerprint = fingerprint_of(draft.payload, draft.body.files)
-        asks_early = form.turnstile is not None or parts.quota.is_used_up(form)
+        asks_early = (
+            form.turnstile is not None or parts.quota.is_used_up(form) or bool(draft.violations)
+        )
         async with parts.idempotency.claim(
             form, key, draft.fingerprint, asks_early=asks_early
         ) as claim:
@@ -154,8 +170,8 @@ class Ingest:
             try:
                 accepted = await self._judge(draft)
             except Rejected as rejected:
-                if claim.is_unsure and rejected.problem is Problem.TURNSTILE_FAILED:
-                    # Perhaps it is a replay, whose token the first post has spent.
+                if claim.is_unsure and rejected.problem in _PERHAPS_REPLAYED:
+                    # The first post may have spent the token, or come under other declared fields.
                     raise unavailable("This post cannot be judged right now.") from rejected
                 raise
             claim.bind(accepted.receipt)
@@ -170,6 +186,10 @@ class Ingest:
         trace.mark("honeypot", "clear" if form.honeypot_field else "off")
         check_uploads(body.files, form.file_bytes)
         trace.mark("uploads", "accepted" if body.files else "none")
+        if draft.violations:
+            raise refusal(form, draft.violations)
+        if form.fields:
+            trace.mark("fields", "valid")
         self._parts.quota.check(form)
         trace.mark("quota", "open")
         status = await self._challenge(draft)
@@ -313,4 +333,13 @@ def check_method(post: Post) -> None:
             Problem.METHOD_NOT_ALLOWED,
             'Send the form with POST (method="post").',
             headers={"Allow": "POST, OPTIONS"},
+        )
+
+
+def check_live(form: FormConfig) -> None:
+    """Only a live form takes posts. Raises Rejected."""
+    if form.status is not FormStatus.LIVE:
+        raise Rejected(
+            Problem.FORM_NOT_LIVE,
+            "This form is not taking submissions at the moment. Its owner can set it live.",
         )

@@ -1,14 +1,22 @@
 """How fast a gateway drains its spool into a backend that has just come back.
 
-A little more than it used to get for some seconds, then twice as much every second: gateways that
-all come back at once must not be the next outage.
+For some seconds a share of what comes in anyway, then twice as much every second: gateways that all
+come back at once must not be the next outage. Since each takes a share of its own traffic, they
+remain below that share of the whole however many they are.
 """
 
 from contracts.runtime.clock import Clock
 
-_RATE_MIN = 50.0
+# Rows a second. A gateway that sees next to nothing drains, too.
+_RATE_MIN = 5.0
 _RATE_MAX = 20_000.0
-_LIVE_SHARE = 0.2
+# Then an outage of ten minutes is drained in less than one, and no faster than that needs: what the
+# backend does for the drain, live posts wait for.
+_LIVE_TIMES_MAX = 25.0
+_RATE_MAX_AT_LEAST = 1_000.0
+# The backend is not to get more than 1.2 times its usual rate at first; the rest is for the
+# unevenness of the posts themselves.
+_LIVE_SHARE = 0.15
 _GENTLE_SECONDS = 5.0
 _ROUNDS_PER_SECOND = 10
 _RETRY_SECONDS = 0.1
@@ -23,6 +31,7 @@ class Pace:
         self._rows_max = rows_max
         self._began_at: float | None = None
         self._rate_at_first = _RATE_MIN
+        self._rate_at_last = _RATE_MAX
         self._failures = 0
 
     def begin(self, arrivals_per_second: float) -> None:
@@ -30,6 +39,8 @@ class Pace:
         if self._began_at is None:
             self._began_at = self._clock.monotonic()
             self._rate_at_first = max(_RATE_MIN, _LIVE_SHARE * arrivals_per_second)
+            at_last = max(_RATE_MAX_AT_LEAST, _LIVE_TIMES_MAX * arrivals_per_second)
+            self._rate_at_last = min(at_last, _RATE_MAX)
         self._failures = 0
 
     def fail(self) -> float:
@@ -37,6 +48,10 @@ class Pace:
         self._began_at = None
         self._failures += 1
         return float(min(_RETRY_SECONDS * 2 ** (self._failures - 1), _RETRY_SECONDS_MAX))
+
+    def end(self) -> None:
+        """All is drained: the next outage begins anew, also one that fails no probe."""
+        self._began_at = None
 
     @property
     def rows(self) -> int:
@@ -52,4 +67,4 @@ class Pace:
     def _rate(self) -> float:
         seconds = 0.0 if self._began_at is None else self._clock.monotonic() - self._began_at
         doublings = min(max(0.0, seconds - _GENTLE_SECONDS), 20.0)
-        return float(min(self._rate_at_first * 2**doublings, _RATE_MAX))
+        return float(min(self._rate_at_first * 2**doublings, self._rate_at_last))

@@ -8,6 +8,7 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from contracts.addresses import ClientAddress
+from contracts.internal import FORWARDED_BY, forwarding_proof
 from contracts.problems import Problem, Rejected
 
 # RFC 9110, 7.6.1: these concern one connection only.
@@ -25,7 +26,13 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _FORWARDING = frozenset(
-    {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
+    {
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        FORWARDED_BY,
+    }
 )
 # The server in front adds its own.
 _OURS = frozenset({b"date"})
@@ -39,8 +46,11 @@ class Passthrough:
         self,
         base_url: str,
         client_address: ClientAddress,
+        token: str,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """The internal ``token`` lets the backend believe whose request it is."""
+        self._proof = forwarding_proof(token)
         self._base_url = httpx.URL(base_url)
         self._client_address = client_address
         self._client = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, trust_env=False)
@@ -86,6 +96,7 @@ class Passthrough:
         headers = _end_to_end(scope["headers"], _FORWARDING)
         return [
             *headers,
+            (FORWARDED_BY, self._proof),
             (b"x-forwarded-for", client.encode()),
             (b"x-forwarded-host", sent.get(b"host", b"")),
             (b"x-forwarded-proto", scope["scheme"].encode()),

@@ -6,8 +6,8 @@ from typing import Any
 
 from contracts.addresses import ClientAddress
 from contracts.runtime.clock import Clock
+from contracts.runtime.ratelimit import Decision
 from gateway.parsing.fields import Body
-from gateway.ratelimit import Decision
 from gateway.trace import Trace
 
 _SHORT_BYTES = 65_536
@@ -36,7 +36,8 @@ _HEADERS = frozenset(
 class Post:
     """One request to the ingest endpoint, and what the checks have found so far.
 
-    ``received_at`` is Unix milliseconds; ``rate`` the rate limit's decision, once it is made;
+    ``received_at`` is Unix milliseconds; ``account_id`` the form's, once the form is known;
+    ``rate`` the rate limit's decision, once it is made;
     ``allowed_origin`` the request's origin, if the form restricts them and it matched.
     """
 
@@ -48,6 +49,7 @@ class Post:
     client: str
     headers: Mapping[bytes, bytes]
     trace: Trace
+    account_id: str | None = None
     rate: Decision | None = None
     body: Body | None = None
     allowed_origin: str | None = None

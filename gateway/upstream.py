@@ -14,6 +14,7 @@ from contracts.leases import LeaseStatement
 from contracts.problems import Problem, Rejected
 from contracts.small_files import CONTENT_TYPE, FILES_MAX, SMALL_FILE_BYTES, SmallFile, encode_files
 from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
+from contracts.usage import UsageReport
 from gateway.batching import Batcher
 from gateway.lean_http import Answer, BrokenConnection, LeanClient
 from gateway.leases import LeaseBook
@@ -42,6 +43,10 @@ class UpstreamUnavailable(Exception):
 
 class UpstreamFailed(UpstreamUnavailable):
     """The backend answered that something unexpected happened there (500)."""
+
+
+class UpstreamLacks(UpstreamUnavailable):
+    """The backend has no such call (404): it is of an older version, or has another token."""
 
 
 class UpstreamRefused(UpstreamUnavailable):
@@ -130,16 +135,20 @@ class Upstream:
             await self._post(internal.LOOKUP, internal.encode_slugs(slugs))
         )
 
-    async def verify_key(self, text: str) -> internal.VerifyAnswer:
+    async def verify_key(self, question: internal.KeyQuestion) -> internal.VerifyAnswer:
         """What a key may do. Raises also ``Rejected(RATE_LIMITED)`` if too many are being asked."""
         return internal.decode_verify(
-            await self._post(internal.VERIFY_KEY, internal.encode_key(text))
+            await self._post(internal.VERIFY_KEY, internal.encode_key(question))
         )
 
     async def find_receipt(self, question: internal.IdempotencyQuestion) -> Receipt | None:
         """The receipt of the submission that a key is bound to, or None."""
         body = internal.encode_idempotency_question(question)
         return internal.decode_receipt(await self._post(internal.IDEMPOTENCY, body))
+
+    async def report_usage(self, report: UsageReport) -> None:
+        """Has a report counted, once however often it is sent. Raises also UpstreamLacks."""
+        await self._post(internal.USAGE, internal.encode_usage_report(report))
 
     async def changes(
         self, epoch: str, since: int, wait_seconds: int = internal.FEED_WAIT_SECONDS
@@ -256,6 +265,8 @@ def _check_status(status: int, path: str) -> None:
         raise UpstreamRefused(f"{path}: status {status}")
     if status == httpx.codes.INTERNAL_SERVER_ERROR:
         raise UpstreamFailed(f"{path}: status {status}")
+    if status == httpx.codes.NOT_FOUND:
+        raise UpstreamLacks(f"{path}: status {status}")
     if status != httpx.codes.OK:
         raise UpstreamUnavailable(f"{path}: status {status}")
 

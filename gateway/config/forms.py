@@ -15,7 +15,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Sequence
 
-from contracts.forms import FormConfig, FormStatus
+from contracts.forms import FormConfig
 from contracts.internal import ChangesAnswer, LookupAnswer, UndecodableMessage
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
@@ -63,27 +63,20 @@ class FormCache:
         return len(self._forms)
 
     async def resolve(self, slug: str) -> FormConfig:
-        """The live form of that slug.
+        """The form of that slug, live or not.
 
         Raises:
-            Rejected: FORM_NOT_FOUND, FORM_NOT_LIVE, UNAVAILABLE.
+            Rejected: FORM_NOT_FOUND, UNAVAILABLE.
         """
         held = self._forms.use(slug)
         age = Age.EXPIRED if held is None else self._ages.of(held)
         if held is None or age is Age.EXPIRED:
             self.misses += 1
-            form = await self._ask(slug)
-        else:
-            self.hits += 1
-            form = held.thing
-            if age is Age.STALE:
-                self._revalidation.want(slug)
-        if form.status is not FormStatus.LIVE:
-            raise Rejected(
-                Problem.FORM_NOT_LIVE,
-                "This form is not taking submissions at the moment. Its owner can set it live.",
-            )
-        return form
+            return await self._ask(slug)
+        self.hits += 1
+        if age is Age.STALE:
+            self._revalidation.want(slug)
+        return held.thing
 
     def apply(self, changes: ChangesAnswer) -> None:
         """Takes over what the feed says."""

@@ -5,9 +5,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
 
+from contracts.fields import DeclaredField
 from contracts.forms import FormConfig, KeyGrant, TurnstileConfig
 
-Shareable = TypeVar("Shareable", tuple[str, ...], TurnstileConfig, int)
+Shareable = TypeVar("Shareable", tuple[str, ...], tuple[DeclaredField, ...], TurnstileConfig, int)
 
 
 def shared_form(form: FormConfig) -> FormConfig:
@@ -15,12 +16,14 @@ def shared_form(form: FormConfig) -> FormConfig:
     return replace(
         form,
         account_id=sys.intern(form.account_id),
+        environment=sys.intern(form.environment),
         honeypot_field=form.honeypot_field and sys.intern(form.honeypot_field),
         redirect_hosts=_shared(form.redirect_hosts),
         allowed_origins=_shared(form.allowed_origins),
         rate_limit_per_minute=_shared(form.rate_limit_per_minute),
         turnstile=form.turnstile and _shared(form.turnstile),
         file_bytes=_shared(form.file_bytes),
+        fields=_shared(form.fields),
     )
 
 

@@ -167,7 +167,12 @@ def _saved_forms(members: dict[str, Any], body: bytes) -> Iterator[SavedForm]:
 def _grants_slice(part: Sequence[SavedGrant]) -> tuple[dict[str, Any], bytes]:
     return {
         "grants": [
-            (digest.hex(), saved.thing, saved.known_at_ms, saved.is_followed)
+            (
+                digest.hex(),
+                internal.grant_document(saved.thing),
+                saved.known_at_ms,
+                saved.is_followed,
+            )
             for digest, saved in part
         ]
     }, b""
@@ -175,7 +180,7 @@ def _grants_slice(part: Sequence[SavedGrant]) -> tuple[dict[str, Any], bytes]:
 
 def _saved_grants(members: dict[str, Any]) -> Iterator[SavedGrant]:
     for digest, grant, known_at_ms, is_followed in members.get("grants", ()):
-        shared = shared_grant(KeyGrant(**grant))
+        shared = shared_grant(internal.grant_of(grant))
         yield bytes.fromhex(digest), Saved(shared, known_at_ms, is_followed)
 
 

@@ -16,8 +16,9 @@ import httpx
 import orjson
 import pytest
 
-from backend.openapi_ingest import INGEST_PATH_ITEM
-from contracts.forms import FormStatus, TurnstileConfig, TurnstileOnOutage
+from backend.openapi.ingest import ingest_path_item
+from contracts.fields import DeclaredField, FieldType
+from contracts.forms import FormStatus, KeyRestrictions, TurnstileConfig, TurnstileOnOutage
 from contracts.keys import KeyKind, mint_key
 from tests.support.builders import form_config, key_grant
 from tests.support.gateways import running_gateway
@@ -28,8 +29,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "ingest.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 URL = "/v1/f/contact"
 FIELDS = {"email": "ada@example.com"}
+EMAIL = DeclaredField("email", FieldType.EMAIL, required=True)
 KEY = mint_key(KeyKind.SUBMISSION)
 FOREIGN = mint_key(KeyKind.SUBMISSION)
+LIVE = mint_key(KeyKind.LIVE)
 SHOWN = (
     "allow",
     "retry-after",
@@ -51,6 +54,12 @@ class World:
 
     def form(self, **members: Any) -> None:
         self.backend.forms["contact"] = form_config(**members)
+
+    def restrict(self, **restrictions: Any) -> None:
+        """Gives the key restrictions."""
+        self.backend.keys[KEY.text] = key_grant(
+            key_id=KEY.key_id, restrictions=KeyRestrictions(**restrictions)
+        )
 
     def check(self, on_outage: TurnstileOnOutage = TurnstileOnOutage.REFUSE) -> None:
         """Turns Turnstile on."""
@@ -162,8 +171,46 @@ CASES = [
         "key", "unknown or revoked", 403, "invalid-key", bearer(mint_key(KeyKind.SUBMISSION).text)
     ),
     Case("key", "of another account", 403, "invalid-key", bearer(FOREIGN.text)),
+    Case("key", "a management key", 403, "invalid-key", bearer(mint_key(KeyKind.MANAGEMENT).text)),
     Case(
-        "key", "not a submission key", 403, "invalid-key", bearer(mint_key(KeyKind.MANAGEMENT).text)
+        "key",
+        "live, with the scope `submissions:write`",
+        200,
+        "stored",
+        bearer(LIVE.text),
+        is_stored=True,
+    ),
+    Case(
+        "key",
+        "test, form not in test mode",
+        403,
+        "invalid-key",
+        bearer(KEY.text),
+        lambda w: w.restrict(is_test=True),
+    ),
+    Case(
+        "key",
+        "form not among `allowed_forms`, or of another environment",
+        403,
+        "invalid-key",
+        bearer(KEY.text),
+        lambda w: w.restrict(allowed_forms=("frm_other",)),
+    ),
+    Case(
+        "key",
+        "expired",
+        403,
+        "invalid-key",
+        bearer(KEY.text),
+        lambda w: w.restrict(expires_at=0),
+    ),
+    Case(
+        "key",
+        "address not among `allowed_ips`",
+        403,
+        "ip-not-allowed",
+        bearer(KEY.text),
+        lambda w: w.restrict(allowed_ips=("198.51.100.0/24",)),
     ),
     Case(
         "key",
@@ -285,6 +332,23 @@ CASES = [
         {"files": {"cv": ("cv.pdf", b"x" * 101)}},
         lambda w: w.form(file_bytes=100),
     ),
+    Case(
+        "declared fields",
+        "the post fits",
+        200,
+        "stored",
+        {},
+        lambda w: w.form(fields=(EMAIL,)),
+        is_stored=True,
+    ),
+    Case(
+        "declared fields",
+        "it does not fit",
+        422,
+        "validation-error",
+        {"data": {"email": "ada"}},
+        lambda w: w.form(fields=(EMAIL,)),
+    ),
     Case("quota", "used up", 402, "quota-exceeded", {}, uses_up_the_quota),
     Case("Turnstile", "passed", 200, "stored", TOKEN, lambda w: w.check(), is_stored=True),
     Case("Turnstile", "no token", 403, "turnstile-failed", {}, lambda w: w.check()),
@@ -359,6 +423,7 @@ async def world_of(case: Case) -> AsyncIterator[World]:
         forms={"contact": form_config(rate_limit_per_minute=limit, has_quota=False)},
         keys={
             KEY.text: key_grant(key_id=KEY.key_id),
+            LIVE.text: key_grant(key_id=LIVE.key_id),
             FOREIGN.text: key_grant(key_id=FOREIGN.key_id, account_id="acc_other"),
         },
     )
@@ -412,7 +477,7 @@ async def test_every_check_and_verdict_is_answered_as_documented(case: Case) -> 
 
 
 def test_openapi_names_every_problem_of_the_table() -> None:
-    text = orjson.dumps(INGEST_PATH_ITEM).decode()
+    text = orjson.dumps(ingest_path_item(())).decode()
     assert [
         case.what for case in CASES if case.status >= 400 and f"`{case.what}`" not in text
     ] == []

@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from starlette.types import Message
 
+from contracts.internal import FORWARDED_BY, forwarding_proof
 from contracts.runtime.settings import load_settings
 from gateway.app import Gateway
 from tests.support.gateways import running_gateway
@@ -122,3 +123,13 @@ async def test_liveness_does_not_depend_on_the_backend(
 ) -> None:
     backend.is_down = True
     assert (await gateway.get("/livez")).status_code == 200
+
+
+async def test_only_the_gateway_proves_whose_request_it_is(
+    gateway: httpx.AsyncClient, backend: MiniBackend
+) -> None:
+    name = FORWARDED_BY.decode()
+    await gateway.get("/v1/forms", headers={name: "forged"})
+    headers = backend.public[0].headers
+    assert headers.getlist(name) == [forwarding_proof(TOKEN).decode()]
+    assert TOKEN not in repr(headers)

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from contracts.forms import KeyRestrictions
 from gateway.config.ages import Saved
 from gateway.config.snapshot import Snapshot, SnapshotFile
 from tests.support.builders import form_config, key_grant
@@ -137,3 +138,16 @@ async def test_many_slices_are_read_in_their_order(tmp_path: Path) -> None:
     file = SnapshotFile(tmp_path / "config.snapshot", TOKEN)
     file.write(Snapshot("epoch-1", 7, forms, grants))
     assert file.read() == Snapshot("epoch-1", 7, forms, grants)
+
+
+async def test_a_restricted_grant_survives_with_its_restrictions(tmp_path: Path) -> None:
+    restrictions = KeyRestrictions(("192.0.2.0/24",), ("frm_1",), "staging", True, 1)
+    grants = [
+        (bytes(32), Saved(key_grant(restrictions=restrictions), 1, True)),
+        (bytes(31) + b"1", Saved(key_grant(), 2, False)),
+    ]
+    file = SnapshotFile(tmp_path / "snapshot", TOKEN)
+    file.write(Snapshot("e", 1, [], grants))
+    read = file.read()
+    assert read is not None
+    assert list(read.grants) == grants
