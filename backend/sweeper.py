@@ -2,9 +2,11 @@
 expired, leases that are settled."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from backend.db import Database
 from backend.file_port import FileStore
+from backend.idempotency import store as answers
 from backend.internal.idempotency import delete_expired
 from backend.internal.lease_store import delete_past
 from backend.submissions.file_store import known_keys
@@ -24,26 +26,33 @@ _log = get_logger("backend")
 class Sweeper:
     """``run`` sweeps from time to time, for as long as it is not cancelled."""
 
-    def __init__(self, database: Database, files: FileStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        files: FileStore,
+        clock: Clock,
+        *others: Callable[[], Awaitable[object]],
+    ) -> None:
+        """``others`` are further things to remove at every sweep, by those whose they are."""
         self._database = database
         self._files = files
         self._clock = clock
+        self._others = others
 
     async def run(self) -> None:
         """Sweeps every ten minutes; what goes wrong is logged and tried again."""
         await asyncio.sleep(FIRST_SECONDS)
         while True:
-            try:
-                await self.sweep()
-            except Exception as error:
-                _log.error("sweep failed", error=str(error))
+            await self.sweep()
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def sweep(self) -> None:
-        """Sweeps once. Raises Rejected(UNAVAILABLE)."""
-        await self.sweep_keys()
-        await self.sweep_leases()
-        await self.sweep_files()
+        """Sweeps once; what cannot be swept now, is logged and keeps nothing else from it."""
+        for sweep in (self.sweep_keys, self.sweep_leases, self.sweep_files, *self._others):
+            try:
+                await sweep()
+            except Exception as error:
+                _log.error("sweep failed", error=str(error))
 
     async def sweep_leases(self) -> None:
         """Removes leases that ended long ago and are settled in full."""
@@ -75,6 +84,7 @@ class Sweeper:
             async with self._database.write() as connection:
                 now_ms = self._clock.now_ms()
                 count = await delete_expired(connection, now_ms, limit=_KEYS_AT_ONCE)
-            removed += count
-            if count < _KEYS_AT_ONCE:
+                answered = await answers.delete_expired(connection, now_ms, limit=_KEYS_AT_ONCE)
+            removed += count + answered
+            if max(count, answered) < _KEYS_AT_ONCE:
                 return removed

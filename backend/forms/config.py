@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from backend.forms.store import declared_fields
 from backend.plans.catalogue import Plans
 from backend.sealing import NoSecretKey, Sealer
 from contracts.forms import FormConfig, FormStatus, TurnstileConfig, TurnstileOnOutage
@@ -42,6 +43,8 @@ class FormConfigs:
             turnstile=self._turnstile(row) if row.turnstile_enabled else None,
             file_bytes=plan.file_bytes,
             has_quota=plan.submissions_per_month is not None,
+            fields=declared_fields(row.fields) if row.enforce_fields else (),
+            environment=row.environment,
         )
 
     def _turnstile(self, row: Any) -> TurnstileConfig:

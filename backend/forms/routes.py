@@ -1,139 +1,33 @@
 """HTTP of forms."""
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from backend.api import Body, Call, Operation
-from backend.forms.schemas import (
-    AllowedOrigins,
-    HoneypotField,
-    Mode,
-    OnOutage,
-    RateLimit,
-    RedirectHosts,
-    RedirectUrl,
-    Slug,
-    Status,
-    Strict,
-    TurnstileKey,
+from backend.forms.documents import (
+    ChangeForm,
+    CreateForm,
+    DuplicateForm,
+    Form,
+    FormList,
+    FormQuery,
 )
-from backend.forms.store import FormRow
-from backend.paging import Page, PageQuery, cut
-from backend.schemas import Label, Time, without_defaults
-from contracts.forms import FormStatus, TurnstileOnOutage
+from backend.operations import Call, Operation
+from backend.paging import cut
 from contracts.problems import Problem
-from contracts.runtime.clock import iso
-
-
-class CreateForm(Body):
-    """A form to create."""
-
-    name: Label = Field(examples=["Contact"])
-    slug: Slug | None = Field(
-        None,
-        description="The last part of the form's address; derived from the name if left out. "
-        "It cannot be changed later.",
-        examples=["contact"],
-    )
-    status: Status = "live"
-    honeypot_enabled: bool = True
-    honeypot_field: HoneypotField = "_gotcha"
-    redirect_url: RedirectUrl | None = None
-    redirect_hosts: RedirectHosts = []
-    mode: Mode = "live"
-    allowed_origins: AllowedOrigins = []
-    rate_limit_per_minute: RateLimit = 10
-    idempotency_strict: Strict = False
-    turnstile_enabled: bool | None = Field(
-        None, description="By default on if there is a secret, of the form or of the server."
-    )
-    turnstile_site_key: TurnstileKey | None = None
-    turnstile_secret: TurnstileKey | None = None
-    turnstile_skip_with_key: bool = True
-    turnstile_on_outage: OnOutage = "refuse"
-
-
-class ChangeForm(Body):
-    """The members to change; those not named stay. A null clears a member that may be null."""
-
-    model_config = ConfigDict(json_schema_extra=without_defaults)
-
-    name: Label = ""
-    status: Status = "live"
-    honeypot_enabled: bool = True
-    honeypot_field: HoneypotField = ""
-    redirect_url: RedirectUrl | None = None
-    redirect_hosts: RedirectHosts = []
-    mode: Mode = "live"
-    allowed_origins: AllowedOrigins = []
-    rate_limit_per_minute: RateLimit = 10
-    idempotency_strict: Strict = False
-    turnstile_enabled: bool = False
-    turnstile_site_key: TurnstileKey | None = None
-    turnstile_secret: TurnstileKey | None = None
-    turnstile_skip_with_key: bool = True
-    turnstile_on_outage: OnOutage = "refuse"
-
-
-class Form(BaseModel):
-    """A form."""
-
-    id: str
-    name: str
-    slug: str
-    status: FormStatus
-    honeypot_enabled: bool
-    honeypot_field: str
-    redirect_url: str | None
-    redirect_hosts: list[str]
-    mode: Mode
-    allowed_origins: list[str]
-    rate_limit_per_minute: int
-    idempotency_strict: bool
-    turnstile_enabled: bool
-    turnstile_site_key: str | None
-    turnstile_skip_with_key: bool
-    turnstile_on_outage: TurnstileOnOutage
-    created_at: Time
-    updated_at: Time
-
-    @classmethod
-    def of(cls, row: FormRow) -> "Form":
-        """The answer for a row."""
-        return cls(
-            id=row.id,
-            name=row.name,
-            slug=row.slug,
-            status=FormStatus(row.status),
-            honeypot_enabled=row.honeypot_enabled,
-            honeypot_field=row.honeypot_field,
-            redirect_url=row.redirect_url,
-            redirect_hosts=list(row.redirect_hosts),
-            mode="test" if row.mode == "test" else "live",
-            allowed_origins=list(row.allowed_origins),
-            rate_limit_per_minute=row.rate_limit_per_minute,
-            idempotency_strict=row.idempotency_strict,
-            turnstile_enabled=row.turnstile_enabled,
-            turnstile_site_key=row.turnstile_site_key,
-            turnstile_skip_with_key=row.turnstile_skip_with_key,
-            turnstile_on_outage=TurnstileOnOutage(row.turnstile_on_outage),
-            created_at=iso(row.created_at),
-            updated_at=iso(row.updated_at),
-        )
-
-
-class FormList(Page[Form]):
-    """A page of forms."""
 
 
 async def list_forms(call: Call) -> FormList:
-    query: PageQuery = call.query
-    rows = await call.services.forms.list(call.principal, query.before("frm"), query.limit + 1)
+    query: FormQuery = call.query
+    rows = await call.services.forms.list(
+        call.principal,
+        query.before("frm"),
+        query.limit + 1,
+        environment=query.environment,
+        status=query.status,
+    )
     page, next_cursor = cut(rows, query.limit)
     return FormList(data=[Form.of(row) for row in page], next_cursor=next_cursor)
 
 
 async def create_form(call: Call) -> Form:
-    members = call.body.model_dump()
+    members = call.body.model_dump(exclude_unset=True)
     return Form.of(await call.services.forms.create(call.principal, members))
 
 
@@ -144,6 +38,14 @@ async def get_form(call: Call) -> Form:
 async def change_form(call: Call) -> Form:
     changes = call.body.model_dump(exclude_unset=True)
     row = await call.services.forms.change(call.principal, call.path["form_id"], changes)
+    return Form.of(row)
+
+
+async def duplicate_form(call: Call) -> Form:
+    named: DuplicateForm = call.body
+    row = await call.services.forms.duplicate(
+        call.principal, call.path["form_id"], named.name, named.slug
+    )
     return Form.of(row)
 
 
@@ -158,7 +60,7 @@ operations = (
         handler=list_forms,
         summary="List forms, newest first",
         right="forms:read",
-        query=PageQuery,
+        query=FormQuery,
         answer=FormList,
     ),
     Operation(
@@ -188,6 +90,17 @@ operations = (
         right="forms:write",
         body=ChangeForm,
         answer=Form,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/forms/{form_id}/duplicate",
+        handler=duplicate_form,
+        summary="Copy a form's settings to a new form; its submissions are not copied",
+        right="forms:write",
+        body=DuplicateForm,
+        answer=Form,
+        status=201,
+        problems=(Problem.CONFLICT,),
     ),
     Operation(
         method="DELETE",

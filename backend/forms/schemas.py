@@ -79,7 +79,10 @@ RedirectHosts = Annotated[
 
 Mode = Annotated[
     Literal["live", "test"],
-    Field(description="Submissions to a test form use no quota and deliver nothing."),
+    Field(
+        description="Submissions to a test form use no quota and deliver nothing. By default "
+        "`live`, for a test credential `test`."
+    ),
 ]
 
 
@@ -121,4 +124,24 @@ TurnstileKey = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,256}$")]
 OnOutage = Annotated[
     Literal["refuse", "hold", "accept"],
     Field(description="What becomes of a post while Turnstile cannot be reached."),
+]
+
+Environment = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    Field(
+        description="The name of one of the account's environments; by default `production`, or "
+        "that of the credential.",
+        examples=["production"],
+    ),
+]
+
+RetentionDays = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=36_500,
+        description="Submissions older than so many days are removed; the plan's cap if null.",
+        examples=[365],
+    ),
 ]

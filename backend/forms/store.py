@@ -5,15 +5,15 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.access import Reach
-from backend.submissions.file_store import delete_files_of_form
 from backend.tables import forms, idempotency_keys, submissions
+from contracts.fields import DeclaredField, field_of
 
-_LISTS = ("redirect_hosts", "allowed_origins")
+_LISTS = ("redirect_hosts", "allowed_origins", "fields")
 
 
 class SlugTaken(Exception):
@@ -42,6 +42,13 @@ class FormRow:
     turnstile_secret: str | None
     turnstile_skip_with_key: bool
     turnstile_on_outage: str
+    environment: str
+    notify_emails: str
+    from_address: str | None
+    subject_template: str | None
+    retention_days: int | None
+    fields: tuple[DeclaredField, ...]
+    enforce_fields: bool
     revision: int
     created_at: int
     updated_at: int
@@ -50,19 +57,30 @@ class FormRow:
 _columns = [forms.c[field.name] for field in fields(FormRow)]
 
 
-async def find_form(connection: AsyncConnection, account_id: str, id: str) -> FormRow | None:
-    """A form of the account that is not deleted."""
-    found = await connection.execute(select(*_columns).where(_is_live(account_id, id)))
-    return next(_rows(found), None)
+async def find_form(
+    connection: AsyncConnection, account_id: str, reach: Reach, id: str
+) -> FormRow | None:
+    """A form within reach."""
+    condition = within(account_id, reach) & (forms.c.id == id)
+    return next(_rows(await connection.execute(select(*_columns).where(condition))), None)
 
 
 async def list_forms(
-    connection: AsyncConnection, account_id: str, before: str | None, limit: int
+    connection: AsyncConnection,
+    account_id: str,
+    reach: Reach,
+    before: str | None,
+    limit: int,
+    *,
+    environment: str | None = None,
+    status: str | None = None,
 ) -> list[FormRow]:
-    """The account's forms, newest first, those older than ``before``."""
-    statement = select(*_columns).where(
-        forms.c.account_id == account_id, forms.c.deleted_at.is_(None)
-    )
+    """The forms within reach, newest first, those older than ``before``."""
+    statement = select(*_columns).where(within(account_id, reach))
+    if environment is not None:
+        statement = statement.where(forms.c.environment == environment)
+    if status is not None:
+        statement = statement.where(forms.c.status == status)
     if before is not None:
         statement = statement.where(forms.c.id < before)
     return list(_rows(await connection.execute(statement.order_by(forms.c.id.desc()).limit(limit))))
@@ -76,48 +94,57 @@ async def insert_form(connection: AsyncConnection, form: FormRow) -> None:
         raise SlugTaken(form.slug) from error
 
 
-async def update_form(
-    connection: AsyncConnection, account_id: str, id: str, values: dict[str, Any]
+async def update_form(connection: AsyncConnection, id: str, values: dict[str, Any]) -> FormRow:
+    """Changes a form, which this transaction knows to be there."""
+    statement = update(forms).where(forms.c.id == id).values(_stored(values))
+    return next(_rows(await connection.execute(statement.returning(*_columns))))
+
+
+async def lock_form(
+    connection: AsyncConnection, account_id: str, reach: Reach, id: str
 ) -> FormRow | None:
-    """Changes a form; None if there is no such form."""
-    statement = update(forms).where(_is_live(account_id, id)).values(_stored(values))
-    return next(_rows(await connection.execute(statement.returning(*_columns))), None)
+    """A form within reach, held until the transaction ends, also against inserts of submissions
+    (their foreign key shares the row)."""
+    condition = within(account_id, reach) & (forms.c.id == id)
+    statement = select(*_columns).where(condition).with_for_update()
+    return next(_rows(await connection.execute(statement)), None)
 
 
-async def lock_form(connection: AsyncConnection, account_id: str, id: str) -> bool:
-    """Holds a form until the transaction ends, also against inserts of submissions (their foreign
-    key shares the row); whether there is such a form."""
-    statement = select(forms.c.id).where(_is_live(account_id, id)).with_for_update()
-    return (await connection.execute(statement)).first() is not None
-
-
-async def bury_form(connection: AsyncConnection, id: str, now_ms: int, revision: int) -> list[str]:
-    """Deletes a form's submissions and leaves its row as a tombstone; returns the keys of the files
-    that are to be deleted after the commit."""
-    keys = await delete_files_of_form(connection, id)
-    await connection.execute(delete(idempotency_keys).where(idempotency_keys.c.form_id == id))
-    await connection.execute(delete(submissions).where(submissions.c.form_id == id))
+async def bury_form(connection: AsyncConnection, id: str, now_ms: int, revision: int) -> None:
+    """Makes a form's row a tombstone: nothing of the form can be reached any more."""
     await connection.execute(
         update(forms)
         .where(forms.c.id == id)
         .values(deleted_at=now_ms, updated_at=now_ms, revision=revision)
     )
-    return keys
+
+
+async def is_slug_taken(connection: AsyncConnection, slug: str, freed_at: int) -> bool:
+    """Whether the slug is in use, or was until after ``freed_at``."""
+    statement = select(forms.c.id).where(forms.c.slug == slug, _keeps_slug(freed_at))
+    return (await connection.execute(statement)).first() is not None
 
 
 async def taken_slugs(connection: AsyncConnection, start: str, freed_at: int) -> set[str]:
     """The slugs that begin with ``start`` and are in use, or were until after ``freed_at``."""
     statement = select(forms.c.slug).where(
-        forms.c.slug.startswith(start, autoescape=True),
-        forms.c.deleted_at.is_(None) | (forms.c.deleted_at > freed_at),
+        forms.c.slug.startswith(start, autoescape=True), _keeps_slug(freed_at)
     )
     return set((await connection.execute(statement)).scalars())
 
 
-async def clear_tombstone(connection: AsyncConnection, slug: str, freed_at: int) -> None:
-    """Removes the row of a form of that slug that was deleted at ``freed_at`` or before."""
+async def clear_tombstone(connection: AsyncConnection, slug: str) -> None:
+    """Removes the row of a deleted form that had the slug, which is no longer taken."""
     await connection.execute(
-        delete(forms).where(forms.c.slug == slug, forms.c.deleted_at <= freed_at)
+        delete(forms).where(forms.c.slug == slug, forms.c.deleted_at.is_not(None))
+    )
+
+
+def has_rows() -> ColumnElement[bool]:
+    """Whether something of a form is still there that was posted to it."""
+    return or_(
+        exists().where(submissions.c.form_id == forms.c.id),
+        exists().where(idempotency_keys.c.form_id == forms.c.id),
     )
 
 
@@ -133,8 +160,14 @@ def within(account_id: str, reach: Reach) -> ColumnElement[bool]:
     return condition
 
 
-def _is_live(account_id: str, id: str) -> ColumnElement[bool]:
-    return (forms.c.id == id) & (forms.c.account_id == account_id) & forms.c.deleted_at.is_(None)
+def declared_fields(text: str | None) -> tuple[DeclaredField, ...]:
+    """The declared fields of a row's column."""
+    return tuple(field_of(field) for field in orjson.loads(text)) if text else ()
+
+
+def _keeps_slug(freed_at: int) -> ColumnElement[bool]:
+    # Rows that wait for their removal refer to the tombstone.
+    return forms.c.deleted_at.is_(None) | (forms.c.deleted_at > freed_at) | has_rows()
 
 
 def _stored(values: dict[str, Any]) -> dict[str, Any]:
@@ -144,5 +177,8 @@ def _stored(values: dict[str, Any]) -> dict[str, Any]:
 
 def _rows(found: Iterable[Any]) -> Iterator[FormRow]:
     for row in found:
-        lists = {name: tuple(orjson.loads(row._mapping[name])) for name in _LISTS}
-        yield FormRow(**{**row._mapping, **lists})
+        members = dict(row._mapping)
+        members["redirect_hosts"] = tuple(orjson.loads(row.redirect_hosts))
+        members["allowed_origins"] = tuple(orjson.loads(row.allowed_origins))
+        members["fields"] = declared_fields(row.fields)
+        yield FormRow(**members)

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from backend.changes import read_state
-from backend.forms.service import SLUG_KEPT_MS
+from backend.forms.creation import SLUG_KEPT_MS
 from backend.forms.slugs import slug_of
 from backend.management import Services
 from tests.backend.builders import Account, add_form, add_submission, create_form
@@ -43,6 +43,13 @@ async def test_a_form_is_created_with_defaults_and_read_back(client: httpx.Async
             "turnstile_site_key": None,
             "turnstile_skip_with_key": True,
             "turnstile_on_outage": "refuse",
+            "environment": "production",
+            "notify_emails": "",
+            "from_address": None,
+            "subject_template": None,
+            "retention_days": None,
+            "fields": [],
+            "enforce_fields": False,
             "created_at": "2026-05-28T20:26:40.000Z",
             "updated_at": "2026-05-28T20:26:40.000Z",
         }
