@@ -1,14 +1,16 @@
 """Who is calling, and what they may: one authorisation for every kind of credential."""
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.requests import Request
 
 from backend.accounts.store import first_account_id
+from backend.audit.refusals import Refusals
+from backend.caller import Caller, Callers
 from backend.db import Database
-from backend.keys.verifier import Verifier
-from contracts.keys import KeyKind
 from contracts.problems import Problem, Rejected
 
 RIGHTS = frozenset(
@@ -32,7 +34,6 @@ RIGHTS = frozenset(
     }
 )
 """Every right there is; scopes of keys and OAuth apps, and permissions of members, name some."""
-_RIGHTS_OF = {KeyKind.MANAGEMENT: RIGHTS, KeyKind.SUBMISSION: frozenset[str]()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,24 @@ class Reach:
     form_ids: frozenset[str] | None = None
     is_sandbox: bool = False
 
+    def has_form(self, form_id: str, environment: str, mode: str) -> bool:
+        """Whether a form of the account is within reach."""
+        return (
+            self.environment in (None, environment)
+            and (self.form_ids is None or form_id in self.form_ids)
+            and (mode == "test" or not self.is_sandbox)
+        )
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Where a request came from, for the audit log."""
-
-    address: str | None = None
-    user_agent: str | None = None
+    def contains(self, other: "Reach") -> bool:
+        """Whether nothing is within the other's reach and beyond this one."""
+        return (
+            self.environment in (None, other.environment)
+            and (
+                self.form_ids is None
+                or (other.form_ids is not None and other.form_ids <= self.form_ids)
+            )
+            and (other.is_sandbox or not self.is_sandbox)
+        )
 
 
 EVERYTHING = Reach()
@@ -62,7 +74,11 @@ EVERYTHING = Reach()
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who calls: for which account, by which key (``key_…``; None: the local operator), with what
-    rights, on what, and from where."""
+    rights, on what, and from where.
+
+    ``allowed_ips`` are the networks (CIDR) that the credential may be used from; ``expires_at``,
+    in Unix milliseconds, is its end. None is no restriction.
+    """
 
     account_id: str
     key_id: str | None
@@ -72,6 +88,8 @@ class Principal:
     # None: what the account's plan says.
     requests_per_minute: int | None = None
     burst: int | None = None
+    allowed_ips: tuple[str, ...] | None = None
+    expires_at: int | None = None
 
     def require(self, right: str) -> None:
         """Raises Rejected unless the caller has the right."""
@@ -86,43 +104,77 @@ class Principal:
 NOBODY = Principal("", None, frozenset())
 
 
+class Credentials(Protocol):
+    """One kind of credential."""
+
+    def recognises(self, credential: str) -> bool:
+        """Whether the text is of this kind, genuine or not; without I/O."""
+
+    async def authenticate(self, credential: str, caller: Caller) -> Principal:
+        """Who presents the credential. Raises Rejected, and tells the audit log of a refusal."""
+
+
 class Access:
     """Turns the credential of a request into a principal."""
 
-    def __init__(
-        self, database: Database, verifier: Verifier, operator_token: str | None = None
-    ) -> None:
-        """A bearer equal to ``operator_token`` is the local operator: every right on the first
-        account."""
-        self._database = database
-        self._verifier = verifier
-        self._operator_token = operator_token.encode() if operator_token else None
+    def __init__(self, kinds: Sequence[Credentials], callers: Callers, refusals: Refusals) -> None:
+        """The first of the ``kinds`` that recognises a credential decides on it."""
+        self._kinds = kinds
+        self._callers = callers
+        self._refusals = refusals
+
+    def caller_of(self, request: Request) -> Caller:
+        """Where the request came from."""
+        return self._callers.of(request)
 
     async def authenticate(self, request: Request) -> Principal:
-        """Who calls. Raises Rejected: UNAUTHORIZED, INVALID_KEY, RATE_LIMITED, UNAVAILABLE."""
-        credential = _bearer(request)
-        if self._is_operator(credential):
-            return await self._operator(request)
-        key = await self._verifier.verify(credential)
-        if key is None:
-            raise Rejected(Problem.INVALID_KEY, "The API key is unknown, mistyped or revoked.")
-        return Principal(key.account_id, key.id, _RIGHTS_OF[key.kind], caller=_caller(request))
+        """Who calls.
 
-    def _is_operator(self, credential: str) -> bool:
-        expected = self._operator_token
-        return expected is not None and hmac.compare_digest(credential.encode(), expected)
+        Raises:
+            Rejected: UNAUTHORIZED, INVALID_KEY, IP_NOT_ALLOWED, RATE_LIMITED, UNAVAILABLE.
+        """
+        credential, caller = _bearer(request), self._callers.of(request)
+        for kind in self._kinds:
+            if kind.recognises(credential):
+                return await kind.authenticate(credential, caller)
+        self._refusals.note(caller, None, None, "unrecognised")
+        raise invalid_key()
 
-    async def _operator(self, request: Request) -> Principal:
+    def require(self, principal: Principal, right: str) -> None:
+        """Raises Rejected unless the principal has the right; the audit log is told."""
+        try:
+            principal.require(right)
+        except Rejected:
+            self._refusals.note(
+                principal.caller, principal.account_id, None, "insufficient-scope", principal.key_id
+            )
+            raise
+
+
+class OperatorToken:
+    """The local operator: every right on the first account, by a token that only this process and
+    the command that started it know."""
+
+    def __init__(self, database: Database, token: str) -> None:
+        self._database = database
+        self._token = token.encode()
+
+    def recognises(self, credential: str) -> bool:
+        """See ``Credentials``."""
+        return hmac.compare_digest(credential.encode(), self._token)
+
+    async def authenticate(self, credential: str, caller: Caller) -> Principal:
+        """See ``Credentials``."""
         async with self._database.read() as connection:
             account_id = await first_account_id(connection)
         if account_id is None:
             raise Rejected(Problem.INVALID_KEY, "There is no account yet.")
-        return Principal(account_id, None, RIGHTS, caller=_caller(request))
+        return Principal(account_id, None, RIGHTS, caller=caller)
 
 
-def _caller(request: Request) -> Caller:
-    address = request.client.host if request.client else None
-    return Caller(address, request.headers.get("user-agent"))
+def invalid_key() -> Rejected:
+    """The refusal of a credential, whatever is wrong with it."""
+    return Rejected(Problem.INVALID_KEY, "The API key is unknown, mistyped, revoked or expired.")
 
 
 def _bearer(request: Request) -> str:

@@ -12,9 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.tables import idempotency_keys
 from backend.transaction import Transaction, among, encode_texts
+from contracts.idempotency import BOUND_MS
 from contracts.submissions import Submission
-
-BOUND_MS = 24 * 3600 * 1000
 
 FormKey = tuple[str, str]
 

@@ -3,9 +3,9 @@
 Guarantees: when ``commit`` returns, every item it calls stored is on a disk that has been fsynced;
 an id, and a form's idempotency key for its 24 hours, is stored at most once, whatever is sent
 again, and every promised id stands for a submission; an account never stores more than its quota;
-nothing is stored for a form that is gone or not live, or with a key that is revoked, even if a
-gateway has not heard of it yet, unless it was promised before. Each item gets its own result: one
-bad item does not spoil the batch.
+nothing is stored for a form that is gone or not live, or with a key that has ended or may not post
+to it, even if a gateway has not heard of it yet, unless it was promised before. Each item gets its
+own result: one bad item does not spoil the batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,18 @@ from backend.internal.grants import Granter
 from backend.internal.judge import Judge, Known, form_key
 from backend.internal.lease_store import AccountMonth
 from backend.internal.leases import LeaseDesk
+from backend.internal.posting_keys import PostingKey, posting_key
 from backend.internal.quota import Ledger
+from backend.keys.use import KeyUse
 from backend.plans.catalogue import Plans
+from backend.search.store import LATE_MS, note_late
 from backend.tables import accounts, api_keys, files, forms, submission_aliases, submissions
 from backend.transaction import Conflict, Transaction, among, encode_texts
+from backend.usage.days import count_stored
 from contracts.internal import Batch, BatchAnswer
 from contracts.leases import Lease
 from contracts.runtime.clock import Clock
-from contracts.submissions import ItemResult, Submission
+from contracts.submissions import ItemResult, ItemStatus, Submission
 
 _ATTEMPTS = 3
 
@@ -41,6 +45,7 @@ _live_forms = (
         forms.c.status,
         forms.c.account_id,
         forms.c.mode,
+        forms.c.environment,
         forms.c.idempotency_strict,
         accounts.c.plan,
     )
@@ -49,8 +54,19 @@ _live_forms = (
     .with_for_update(read=True, of=forms)
 )
 _keys = (
-    select(api_keys.c.key_id, api_keys.c.account_id, api_keys.c.revoked_at)
+    select(
+        api_keys.c.key_id,
+        api_keys.c.account_id,
+        api_keys.c.kind,
+        api_keys.c.scopes,
+        api_keys.c.environment,
+        api_keys.c.allowed_forms,
+        api_keys.c.revoked_at,
+        api_keys.c.expires_at,
+    )
     .where(among(api_keys.c.key_id, "ids"))
+    # In the order in which their use is written, so that neither waits for the other for ever.
+    .order_by(api_keys.c.key_id)
     .with_for_update(read=True)
 )
 _known_ids = select(submissions.c.id, submissions.c.received_at).where(
@@ -76,9 +92,15 @@ class Intake:
     """Commits batches."""
 
     def __init__(
-        self, database: Database, plans: Plans, clock: Clock, feed: ChangeFeed | None = None
+        self,
+        database: Database,
+        plans: Plans,
+        clock: Clock,
+        feed: ChangeFeed | None = None,
+        key_use: KeyUse | None = None,
     ) -> None:
-        """The ``feed`` is told of recalls."""
+        """The ``feed`` is told of recalls, ``key_use`` of the keys that stored something."""
+        self._key_use = key_use
         self._database = database
         self._plans = plans
         self._clock = clock
@@ -115,13 +137,25 @@ class Intake:
             # Ids are hardly ever sent twice: only a collision is worth looking for known ones.
             commit = partial(self._commit, batch, looks_for_known=attempt > 1)
             try:
-                return await self._database.transact(commit)
+                committed = await self._database.transact(commit)
             except Conflict:
                 # This batch, or another backend, has stored one of these ids or bound one of
                 # these keys before. The next look sees it.
                 if attempt == _ATTEMPTS:
                     raise
                 attempt += 1
+            else:
+                self._note_keys(batch, committed)
+                return committed
+
+    def _note_keys(self, batch: Batch, committed: Committed) -> None:
+        """The keys of what was not refused are in use."""
+        if self._key_use is not None:
+            self._key_use.note(
+                item.key_id
+                for item, result in zip(batch.items, committed.results, strict=True)
+                if item.key_id is not None and result.status is not ItemStatus.REJECTED
+            )
 
     def _commit(
         self, batch: Batch, transaction: Transaction, *, looks_for_known: bool
@@ -133,6 +167,7 @@ class Intake:
         judge = Judge(
             forms=live,
             keys=_keys_of(transaction, items),
+            now_ms=now_ms,
             bound=idempotency.find(transaction, keyed, now_ms),
             ledger=ledger,
             find_known=partial(_find_known, transaction, items),
@@ -144,6 +179,7 @@ class Intake:
         ledger.settle_leases()
         leases = self._granter.grant(transaction, ledger, batch.asker) if batch.asker else []
         ledger.close()
+        count_stored(transaction, judge.accepted, live)
         return Committed(results, leases, frozenset(ledger.short))
 
     def _ledger(
@@ -168,11 +204,12 @@ def _live(transaction: Transaction, items: Sequence[Submission]) -> dict[str, An
     return {row.id: row for row in transaction.rows(_live_forms, {"ids": ids})}
 
 
-def _keys_of(transaction: Transaction, items: Sequence[Submission]) -> dict[str, Any]:
+def _keys_of(transaction: Transaction, items: Sequence[Submission]) -> dict[str, PostingKey]:
     ids = {item.key_id for item in items if item.key_id is not None}
     if not ids:
         return {}
-    return {row.key_id: row for row in transaction.rows(_keys, {"ids": encode_texts(ids)})}
+    rows = transaction.rows(_keys, {"ids": encode_texts(ids)})
+    return {row.key_id: posting_key(row) for row in rows}
 
 
 def _find_known(transaction: Transaction, items: Sequence[Submission]) -> dict[str, Known]:
@@ -197,6 +234,9 @@ def _store(transaction: Transaction, judge: Judge, now_ms: int) -> None:
     items = [item for item, _ in judge.accepted]
     keyed = [item for item in items if item.idempotency_key is not None]
     idempotency.bind(transaction, keyed, now_ms)
+    late = [item.id for item in items if item.received_at < now_ms - LATE_MS]
+    if late:
+        note_late(transaction, late)
     stored_files = [row for item in items for row in _file_rows(item)]
     if stored_files:
         transaction.run(_insert_files, stored_files)

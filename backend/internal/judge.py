@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.internal.idempotency import Bound, FormKey
+from backend.internal.posting_keys import PostingKey
 from backend.internal.quota import Ledger
 from contracts.forms import FormStatus
 from contracts.problems import Problem
@@ -30,16 +31,18 @@ class Judge:
         self,
         *,
         forms: Mapping[str, Any],
-        keys: Mapping[str, Any],
+        keys: Mapping[str, PostingKey],
         bound: dict[FormKey, Bound],
         ledger: Ledger,
         find_known: Callable[[], dict[str, Known]],
         looks_for_known: bool,
+        now_ms: int,
     ) -> None:
         """``find_known`` looks for the ids of the batch. It is called at once, or before the first
         refusal: what is stored already is not refused, whatever has become of form and quota."""
         self._forms = forms
         self._keys = keys
+        self._now_ms = now_ms
         self._bound = bound
         self._ledger = ledger
         self._find_known: Callable[[], dict[str, Known]] | None = find_known
@@ -89,11 +92,13 @@ class Judge:
         return None
 
     def _may_store(self, item: Submission, form: Any) -> bool:
-        """Whether the item's key is the account's and was good when the promise was made."""
+        """Whether the item's key is the account's and good, or was when the promise was made."""
         key = self._keys.get(item.key_id or "")
         if key is None or key.account_id != form.account_id:
             return False
-        return key.revoked_at is None or (item.is_promised and item.received_at < key.revoked_at)
+        if item.is_promised:
+            return key.was_good_at(item.received_at)
+        return key.may_post_to(form, self._now_ms)
 
     def _replay_of_key(self, item: Submission, first: Bound, *, is_strict: bool) -> ItemResult:
         is_mismatch = first.fingerprint != (item.fingerprint or "")

@@ -4,6 +4,7 @@ A lease changes only in transactions that hold the row of its month (``backend.u
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
@@ -27,6 +28,15 @@ class LeaseRow(Protocol):
     settled: int
     ended_at: int | None
     recalled_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Units of quota that a gateway holds, and when it was last heard of (Unix milliseconds)."""
+
+    holder: str
+    seen_at: int
+    units: int
 
 
 _is_open = leases.c.ended_at.is_(None)
@@ -203,6 +213,21 @@ def count_holders(transaction: Transaction, since_ms: int) -> int:
     """How many holders have been seen since."""
     [row] = transaction.rows(_count, {"since_ms": since_ms})
     return int(row.holders)
+
+
+async def holdings(connection: AsyncConnection) -> list[Holding]:
+    """The gateways that hold units, longest unseen first."""
+    units = func.sum(leases.c.granted - leases.c.settled)
+    statement = (
+        select(leases.c.holder, func.coalesce(func.max(lease_holders.c.seen_at), 0), units)
+        .outerjoin(lease_holders, lease_holders.c.holder == leases.c.holder)
+        .where(or_(_is_open, _has_units))
+        .group_by(leases.c.holder)
+        .having(units > 0)
+        .order_by(func.coalesce(func.max(lease_holders.c.seen_at), 0), leases.c.holder)
+    )
+    rows = await connection.execute(statement)
+    return [Holding(holder, seen_at, int(units)) for holder, seen_at, units in rows]
 
 
 async def delete_past(connection: AsyncConnection, before_ms: int, *, limit: int) -> int:

@@ -8,23 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from backend.accounts.service import bootstrap
+from backend.accounts.bootstrap import bootstrap
 from backend.accounts.store import plan_of
+from backend.api_limits import BURST
+from backend.caller import Caller
 from backend.changes import read_state
 from backend.internal import idempotency, store
 from backend.internal.files import put_file, put_files
-from backend.keys.verifier import VerifiedKey
+from backend.keys.store import KeyRow
+from backend.keys.terms import may_post, restrictions_of
 from backend.services import Services
 from backend.transaction import SqlalchemyTransaction
 from contracts import internal
-from contracts.forms import KeyGrant
-from contracts.keys import KeyKind
+from contracts.forms import UNRESTRICTED, KeyGrant
 from contracts.problems import Problem, Rejected
 from contracts.submissions import Receipt
 
 _LOOKUP_MAX = 256
-# Posts of one key in any second.
-_BURST = 50
 
 Handler = Callable[[Services, Request], Awaitable[bytes]]
 
@@ -37,6 +37,8 @@ def internal_routes(services: Services, token: str) -> list[Route]:
         async def endpoint(request: Request) -> Response:
             sent = request.headers.get("authorization", "").encode()
             if not hmac.compare_digest(sent, expected):
+                caller = services.access.caller_of(request)
+                services.refusals.note(caller, None, None, "internal-token")
                 raise Rejected(Problem.NOT_FOUND, "There is nothing at this address.")
             try:
                 body = await handler(services, request)
@@ -55,6 +57,7 @@ def internal_routes(services: Services, token: str) -> list[Route]:
         Route(internal.CHANGES, guarded(_changes), methods=["GET"]),
         Route(internal.LEASES, guarded(_state_leases), methods=["POST"]),
         Route(f"{internal.LEASES}/{{holder}}", guarded(_write_off), methods=["DELETE"]),
+        Route(internal.USAGE, guarded(_take_usage_report), methods=["POST"]),
         Route(internal.BOOTSTRAP, guarded(_bootstrap), methods=["POST"]),
     ]
 
@@ -71,20 +74,30 @@ async def _look_up(services: Services, request: Request) -> bytes:
 
 
 async def _verify_key(services: Services, request: Request) -> bytes:
-    text = internal.decode_key(await request.body())
+    question = internal.decode_key(await request.body())
     async with services.database.read() as connection:
         state = await read_state(connection)
-    key = await services.verifier.verify(text)
+    key = await services.verifier.verify(question.text, Caller(question.client))
     grant = None
-    if key is not None and key.kind is KeyKind.SUBMISSION:
+    if key is not None and may_post(key.kind, key.scopes):
         grant = await _grant(services, key)
+        if grant.restrictions is not None and not question.heeds_restrictions:
+            grant = None
     return internal.encode_verify(internal.VerifyAnswer(state.epoch, state.revision, grant))
 
 
-async def _grant(services: Services, key: VerifiedKey) -> KeyGrant:
+async def _grant(services: Services, key: KeyRow) -> KeyGrant:
     async with services.database.read() as connection:
         plan = services.plans.get(await plan_of(connection, key.account_id))
-    return KeyGrant(key.key_id, key.account_id, key.revision, plan.requests_per_minute, _BURST)
+    restrictions = restrictions_of(key)
+    return KeyGrant(
+        key.key_id,
+        key.account_id,
+        key.revision,
+        min(key.rate_limit_per_minute or plan.requests_per_minute, plan.requests_per_minute),
+        key.burst or BURST,
+        None if restrictions == UNRESTRICTED else restrictions,
+    )
 
 
 async def _find_receipt(services: Services, request: Request) -> bytes:
@@ -121,7 +134,7 @@ async def _changes(services: Services, request: Request) -> bytes:
     async with services.database.read() as connection:
         state = await read_state(connection)
         forms = await store.forms_changed(connection, services.form_configs, since)
-        keys = await store.keys_ended(connection, since)
+        keys = await store.keys_changed(connection, since)
         recalls = await store.recalls(connection, since)
     return internal.encode_changes(
         internal.ChangesAnswer(
@@ -138,6 +151,12 @@ async def _state_leases(services: Services, request: Request) -> bytes:
 async def _write_off(services: Services, request: Request) -> bytes:
     freed = await services.intake.leases.write_off(request.path_params["holder"])
     return orjson.dumps({"freed": freed})
+
+
+async def _take_usage_report(services: Services, request: Request) -> bytes:
+    report = internal.decode_usage_report(await request.body())
+    await services.usage_reports.take(report)
+    return b"{}"
 
 
 async def _bootstrap(services: Services, request: Request) -> bytes:

@@ -40,13 +40,9 @@ async def forms_changed(
     return {row.slug: None if row.deleted_at is not None else configs.of(row) for row in rows}
 
 
-async def keys_ended(connection: AsyncConnection, since: int) -> tuple[str, ...]:
-    """The key ids revoked after ``since``."""
-    rows = await connection.execute(
-        select(api_keys.c.key_id).where(
-            api_keys.c.revision > since, api_keys.c.revoked_at.is_not(None)
-        )
-    )
+async def keys_changed(connection: AsyncConnection, since: int) -> tuple[str, ...]:
+    """The key ids created, changed, replaced or revoked after ``since``."""
+    rows = await connection.execute(select(api_keys.c.key_id).where(api_keys.c.revision > since))
     return tuple(rows.scalars())
 
 

@@ -1,85 +1,77 @@
 """HTTP of API keys."""
 
-from typing import Literal, Self
-
-from pydantic import BaseModel, Field
-
-from backend.api import Body, Call, Operation
+from backend.keys.schemas import (
+    Accepted,
+    ApiKey,
+    ApiKeyChanges,
+    ApiKeyList,
+    CreatedApiKey,
+    LeakedKey,
+    NewApiKey,
+    Rotation,
+)
 from backend.keys.store import KeyRow
-from backend.paging import Page, PageQuery, cut
-from backend.schemas import Label, Time
+from backend.operations import Call, Operation
+from backend.paging import PageQuery, cut
 from contracts.keys import KeyKind
-from contracts.runtime.clock import iso
-
-
-class NewApiKey(Body):
-    """A key to create."""
-
-    name: Label = Field(description="What the key is for.", examples=["website server"])
-    kind: Literal["submission", "management"] = Field(
-        description="`submission`: may post to the account's forms. `management`: may use this API."
-    )
-
-
-class ApiKey(BaseModel):
-    """An API key, without its secret."""
-
-    id: str
-    name: str
-    kind: KeyKind
-    prefix: str = Field(description="The first characters, to recognise the key by.")
-    status: Literal["active", "revoked"]
-    created_by: str | None = Field(
-        description="The key or user that created it; null for the command line."
-    )
-    created_at: Time
-    revoked_at: Time | None
-
-    @classmethod
-    def of(cls, row: KeyRow, **more: str) -> Self:
-        """The answer for a row."""
-        return cls(
-            id=row.id,
-            name=row.name,
-            kind=KeyKind(row.kind),
-            prefix=row.prefix,
-            status="active" if row.revoked_at is None else "revoked",
-            created_by=row.created_by,
-            created_at=iso(row.created_at),
-            revoked_at=None if row.revoked_at is None else iso(row.revoked_at),
-            **more,
-        )
-
-
-class CreatedApiKey(ApiKey):
-    """A key just created: the only answer that shows it in full."""
-
-    key: str = Field(description="The full key. It is not shown again.")
-
-
-class ApiKeyList(Page[ApiKey]):
-    """A page of keys."""
+from contracts.problems import Problem
 
 
 async def create_api_key(call: Call) -> CreatedApiKey:
     new: NewApiKey = call.body
-    row, text = await call.services.keys.create(call.principal, new.name, KeyKind(new.kind))
-    return CreatedApiKey.of(row, key=text)
+    terms = new.named_terms()
+    name, kind = terms.pop("name"), KeyKind(terms.pop("kind"))
+    row, text = await call.services.keys.create(call.principal, name, kind, terms)
+    return await _created(call, row, text)
 
 
 async def list_api_keys(call: Call) -> ApiKeyList:
     query: PageQuery = call.query
-    rows = await call.services.keys.list(call.principal, query.before("key"), query.limit + 1)
+    keys, now_ms = call.services.keys, call.services.clock.now_ms()
+    rows = await keys.list(call.principal, query.before("key"), query.limit + 1)
     page, next_cursor = cut(rows, query.limit)
-    return ApiKeyList(data=[ApiKey.of(row) for row in page], next_cursor=next_cursor)
+    plan = await keys.plan(call.principal)
+    return ApiKeyList(data=[ApiKey.of(row, plan, now_ms) for row in page], next_cursor=next_cursor)
 
 
 async def get_api_key(call: Call) -> ApiKey:
-    return ApiKey.of(await call.services.keys.get(call.principal, call.path["key_id"]))
+    return await _shown(call, await call.services.keys.get(call.principal, call.path["key_id"]))
+
+
+async def change_api_key(call: Call) -> ApiKey:
+    changes: ApiKeyChanges = call.body
+    row = await call.services.keys.change(
+        call.principal, call.path["key_id"], changes.named_terms()
+    )
+    return await _shown(call, row)
+
+
+async def rotate_api_key(call: Call) -> CreatedApiKey:
+    rotation: Rotation = call.body
+    row, text = await call.services.keys.rotate(
+        call.principal, call.path["key_id"], rotation.grace_hours
+    )
+    return await _created(call, row, text)
 
 
 async def revoke_api_key(call: Call) -> None:
     await call.services.keys.revoke(call.principal, call.path["key_id"])
+
+
+async def report_leaked_key(call: Call) -> Accepted:
+    leaked: LeakedKey = call.body
+    await call.services.keys.report_leaked(leaked.key.strip(), call.principal.caller)
+    return Accepted()
+
+
+async def _shown(call: Call, row: KeyRow) -> ApiKey:
+    plan = await call.services.keys.plan(call.principal)
+    return ApiKey.of(row, plan, call.services.clock.now_ms())
+
+
+async def _created(call: Call, row: KeyRow, text: str) -> CreatedApiKey:
+    plan = await call.services.keys.plan(call.principal)
+    return CreatedApiKey.of(row, plan, call.services.clock.now_ms(), key=text)
 
 
 operations = (
@@ -101,6 +93,7 @@ operations = (
         body=NewApiKey,
         answer=CreatedApiKey,
         status=201,
+        problems=(Problem.CONFLICT,),
     ),
     Operation(
         method="GET",
@@ -111,11 +104,44 @@ operations = (
         answer=ApiKey,
     ),
     Operation(
+        method="PATCH",
+        path="/v1/api-keys/{key_id}",
+        handler=change_api_key,
+        summary="Change an active API key",
+        right="keys:manage",
+        body=ApiKeyChanges,
+        answer=ApiKey,
+        problems=(Problem.CONFLICT,),
+    ),
+    Operation(
         method="DELETE",
         path="/v1/api-keys/{key_id}",
         handler=revoke_api_key,
         summary="Revoke an API key for good; it stays in the list",
         right="keys:manage",
         status=204,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/api-keys/{key_id}/rotate",
+        handler=rotate_api_key,
+        summary="Put a new API key in the place of an active one, which goes on for a while",
+        right="keys:manage",
+        body=Rotation,
+        answer=CreatedApiKey,
+        status=201,
+        problems=(Problem.CONFLICT,),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/keys/leaked",
+        handler=report_leaked_key,
+        summary="Report a leaked API key: it is revoked, if it is one",
+        right=None,
+        body=LeakedKey,
+        plain_member="key",
+        answer=Accepted,
+        status=202,
+        problems=(Problem.RATE_LIMITED,),
     ),
 )

@@ -11,14 +11,17 @@ from starlette.applications import Starlette
 from backend.api import finish_app
 from backend.internal.batches import BatchEndpoint
 from backend.internal.routes import internal_routes
+from backend.keys.terms import POSTING
 from backend.management import Services
 from contracts import internal
+from contracts.forms import KeyRestrictions
 from contracts.ids import new_id
 from contracts.keys import KeyKind, mint_key
 from contracts.leases import LeaseAsker, LeaseStatement
 from contracts.submissions import ItemResult, ItemStatus, Submission
 from tests.backend.builders import Account, add_account, add_form
 from tests.support.builders import NOW_MS, submission
+from tests.support.clock import ManualClock
 
 TOKEN = "an-internal-token-for-tests"
 STORED, REPLAYED, REJECTED = ItemStatus.STORED, ItemStatus.REPLAYED, ItemStatus.REJECTED
@@ -52,7 +55,10 @@ class Peer:
         return internal.decode_lookup(answer.content)
 
     async def verify(self, text: str) -> internal.VerifyAnswer:
-        answer = await self.http.post(internal.VERIFY_KEY, content=internal.encode_key(text))
+        return await self.ask_about(internal.KeyQuestion(text))
+
+    async def ask_about(self, question: internal.KeyQuestion) -> internal.VerifyAnswer:
+        answer = await self.http.post(internal.VERIFY_KEY, content=internal.encode_key(question))
         return internal.decode_verify(answer.content)
 
     async def changes(
@@ -288,3 +294,126 @@ async def test_a_first_start_makes_an_owner_a_form_and_a_key_once(
     assert first["management_key"].startswith("ff_mgmt_")
     assert second == first | {"management_key": None}
     assert (await peer.look_up("demo")).forms["demo"] is not None
+
+
+async def test_a_gateway_is_told_what_a_key_is_restricted_to(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    form = await add_form(services, account)
+    terms = {
+        "scopes": (POSTING, "forms:read"),
+        "allowed_ips": ("192.0.2.0/24",),
+        "allowed_forms": (form.id,),
+        "rate_limit_per_minute": 60,
+        "burst": 5,
+        "expires_at": services.clock.now_ms() + 60_000,
+    }
+    _, text = await services.keys.create(account.principal, "k", KeyKind.LIVE, terms)
+    grant = (await peer.verify(text)).grant
+    assert grant is not None
+    assert (grant.rate_limit_per_minute, grant.burst) == (60, 5)
+    assert grant.restrictions == KeyRestrictions(
+        ("192.0.2.0/24",), (form.id,), "production", False, services.clock.now_ms() + 60_000
+    )
+    older = internal.KeyQuestion(text, heeds_restrictions=False)
+    assert (await peer.ask_about(older)).grant is None
+
+
+async def test_a_key_without_restrictions_is_granted_to_any_gateway(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    _, text = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    grant = (await peer.ask_about(internal.KeyQuestion(text, heeds_restrictions=False))).grant
+    assert grant is not None
+    assert grant.restrictions is None
+
+
+async def test_keys_that_may_not_post_are_not_granted(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    reads = {"scopes": ("submissions:read",)}
+    for kind in (KeyKind.LIVE, KeyKind.TEST):
+        _, text = await services.keys.create(account.principal, "k", kind, reads)
+        assert (await peer.verify(text)).grant is None
+
+
+async def test_the_feed_tells_of_a_key_that_was_changed_or_replaced(
+    peer: Peer, services: Services, account: Account
+) -> None:
+    keys = [
+        await services.keys.create(account.principal, "k", KeyKind.SUBMISSION) for _ in range(2)
+    ]
+    start = await peer.changes()
+    await services.keys.change(account.principal, keys[0][0].id, {"burst": 1})
+    await services.keys.rotate(account.principal, keys[1][0].id, 0)
+    told = (await peer.changes(start.epoch, start.revision)).keys
+    assert {row.key_id for row, _ in keys} <= set(told)
+    grant = (await peer.verify(keys[0][1])).grant
+    assert grant is not None
+    assert grant.burst == 1
+    assert (await peer.verify(keys[1][1])).grant is None
+
+
+async def test_the_commit_judges_a_key_by_what_it_may_now(
+    peer: Peer, services: Services, account: Account, clock: ManualClock
+) -> None:
+    form = await add_form(services, account)
+    test_form = await add_form(services, account, mode="test")
+    staged = await add_form(services, account, environment="staging")
+    scopes, now_ms = (POSTING,), clock.now_ms()
+    keys = {
+        kind: await services.keys.create(account.principal, "k", kind, terms)
+        for kind, terms in (
+            (KeyKind.LIVE, {"scopes": scopes}),
+            (KeyKind.TEST, {"scopes": scopes}),
+            (KeyKind.SUBMISSION, {"allowed_forms": (form.id,)}),
+            (KeyKind.MANAGEMENT, {"expires_at": now_ms + 60_000}),
+        )
+    }
+    forms = (form, test_form, staged)
+    expected = {
+        KeyKind.LIVE: [None, None, "invalid-key"],
+        KeyKind.TEST: ["invalid-key", None, "invalid-key"],
+        KeyKind.SUBMISSION: [None, "invalid-key", "invalid-key"],
+        KeyKind.MANAGEMENT: ["invalid-key"] * 3,
+    }
+    for kind, (row, _) in keys.items():
+        items = [submission(form_id=each.id, key_id=row.key_id) for each in forms]
+        assert [result.problem for result in await peer.commit(*items)] == expected[kind]
+
+
+async def test_nothing_is_stored_with_a_key_that_has_expired_unless_it_was_promised(
+    peer: Peer, services: Services, account: Account, clock: ManualClock
+) -> None:
+    form = await add_form(services, account)
+    row, _ = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    await services.keys.rotate(account.principal, row.id, 1)
+    last_ms = clock.now_ms() + 3600_000 - 1
+
+    async def problems() -> list[str | None]:
+        late = submission(form_id=form.id, key_id=row.key_id, received_at=clock.now_ms())
+        spooled = [
+            submission(form_id=form.id, key_id=row.key_id, received_at=at, is_promised=True)
+            for at in (last_ms, last_ms + 1)
+        ]
+        return [result.problem for result in await peer.commit(late, *spooled)]
+
+    clock.advance(3599)
+    assert (await problems())[:2] == [None, None]
+    clock.advance(1)
+    assert await problems() == ["invalid-key", None, "invalid-key"]
+
+
+async def test_a_post_with_a_key_is_a_use_of_it(
+    peer: Peer, services: Services, account: Account, clock: ManualClock
+) -> None:
+    form = await add_form(services, account)
+    used, _ = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    refused, _ = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    await services.keys.revoke(account.principal, refused.id)
+    clock.advance(5)
+    items = [submission(form_id=form.id, key_id=row.key_id) for row in (used, used, refused)]
+    await peer.commit(*items)
+    await services.key_use.flush()
+    assert (await services.keys.get(account.principal, used.id)).last_used_at == clock.now_ms()
+    assert (await services.keys.get(account.principal, refused.id)).last_used_at is None
