@@ -33,6 +33,8 @@ config_state = Table(
     Column("id", Integer, primary_key=True),
     Column("epoch", Text, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    # When the last whole run of the retention ended.
+    Column("retention_ran_at", BigInteger),
 )
 
 accounts = Table(
@@ -55,7 +57,7 @@ users = Table(
     # Rights as a JSON list, instead of the role's.
     Column("permissions", Text),
     # An invited member has not joined yet; a digest of the invitation's token finds it.
-    Column("invite_hash", Text),
+    Column("invite_hash", Text, index=True),
     Column("invited_by", Text),
     Column("invite_expires_at", BigInteger),
     Column("joined_at", BigInteger),
@@ -126,7 +128,46 @@ submissions = Table(
     Column("charged", Integer, nullable=False),
     Column("key_id", Text),
     Column("is_read", Boolean, nullable=False, server_default=false()),
-    Index(None, "form_id", "id"),
+    # Lists read a range of it for each way of filing they want. It stands in for an index of form
+    # and id, too, so that a commit has one to keep, not two.
+    Index(None, "form_id", "status", "is_read", "id"),
+)
+
+# The words of a submission, for search; ``backend.search.store`` explains these tables.
+search_documents = Table(
+    "search_documents",
+    metadata,
+    Column(
+        "number",
+        BigInteger().with_variant(Integer(), "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column(
+        "submission_id",
+        Text,
+        ForeignKey("submissions.id", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    Column("scope", Text, nullable=False),
+    Column("words", Text, nullable=False),
+)
+
+# Not a foreign key: the indexer forgets those that are gone.
+search_late = Table(
+    "search_late",
+    metadata,
+    Column("submission_id", Text, primary_key=True),
+)
+
+# One row.
+search_state = Table(
+    "search_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("complete_before", Text, nullable=False),
+    Column("has_removed", Boolean, nullable=False),
 )
 
 idempotency_keys = Table(
@@ -225,7 +266,8 @@ api_keys = Table(
     Column("revision", BigInteger, nullable=False, index=True),
     # A JSON list of rights; null for all that the kind may.
     Column("scopes", Text),
-    Column("environment", Text, nullable=False, server_default="production"),
+    # The name of one of the account's environments; null for all of them.
+    Column("environment", Text),
     # JSON lists of networks and of form ids; null for no restriction.
     Column("allowed_ips", Text),
     Column("allowed_forms", Text),
@@ -272,7 +314,7 @@ gateway_reports = Table(
     Column("reported_at", BigInteger, nullable=False),
 )
 
-# Rows are added and, when they are old, removed; never changed.
+# Rows are added and, when they are old, removed; never changed: triggers see to it (0003).
 audit_log = Table(
     "audit_log",
     metadata,
@@ -290,6 +332,9 @@ audit_log = Table(
     # How many times the same happened, for what is gathered before it is written.
     Column("count", BigInteger, nullable=False, server_default="1"),
     Index(None, "account_id", "id"),
+    Index(None, "account_id", "action", "id"),
+    Index(None, "account_id", "actor_kind", "actor_id", "action", "id"),
+    Index(None, "account_id", "target", "id"),
 )
 
 # The answers to unsafe requests of the management API, by their idempotency key.

@@ -18,12 +18,14 @@ _WARM_UP_SECONDS = 1.0
 @dataclass(frozen=True)
 class Bench:
     """The terms of a run: an empty directory for its data, how long each load lasts, the driver of
-    closed loops, and the PostgreSQL server to use instead of SQLite, if any."""
+    closed loops, the PostgreSQL server to use instead of SQLite, if any, and how many submissions
+    the management API is to have."""
 
     directory: Path
     seconds: float
     drive: Driver
     postgres: str | None = None
+    rows: int = 1_000_000
 
     def below(self, name: str) -> "Bench":
         """The same terms, with an empty directory for one of several products."""

@@ -37,6 +37,7 @@ class Options:
     repeat: int | None = None
     driver: str = "auto"
     postgres: str | None = None
+    rows: int = 1_000_000
     directory: Path | None = None
     json: Path | None = None
     chart: Path | None = None
@@ -132,4 +133,6 @@ def _carry_out(jobs: Sequence[Job], options: Options, facts: dict[str, str]) -> 
 def _once(job: Job, options: Options) -> Iterator[Run]:
     with tempfile.TemporaryDirectory(prefix="formflow-load-", dir=options.directory) as directory:
         drive = driver_named(options.driver)
-        yield from job.run(Bench(Path(directory), options.seconds, drive, options.postgres))
+        yield from job.run(
+            Bench(Path(directory), options.seconds, drive, options.postgres, options.rows)
+        )

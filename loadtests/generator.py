@@ -16,6 +16,7 @@ from loadtests.targets import Target
 from loadtests.work import Requests, Work
 
 GRACE_SECONDS = 30.0
+PACED_CONNECTIONS_MAX = 2_048
 _COUNT_SECONDS_MAX = 600.0
 
 
@@ -49,11 +50,12 @@ def drive_count(target: Target, work: Work, connections: int, posts: int) -> Loa
 
 
 def drive_paced(
-    target: Target, work: Work, rate: float, seconds: float, connections_max: int = 2048
+    target: Target, work: Work, rate: float, seconds: float, connections: int = 64
 ) -> Load:
-    """``rate`` posts a second, whether or not earlier ones have been answered."""
-    plan = Plan((target.origin,), work.requests(target), 64, seconds, rate, connections_max)
-    return run(plan)
+    """``rate`` posts a second, whether or not earlier ones have been answered, over so many
+    connections that are open at the start, and more of them if need be."""
+    requests = work.requests(target)
+    return run(Plan((target.origin,), requests, connections, seconds, rate, PACED_CONNECTIONS_MAX))
 
 
 def run(plan: Plan) -> Load:

@@ -1,7 +1,8 @@
 """A form's submissions as CSV, in memory that does not grow with the form.
 
-RFC 4180 in UTF-8. A cell that a spreadsheet would run begins with an apostrophe instead. Two
-passes: the first collects the columns, the second writes.
+RFC 4180 in UTF-8. A cell that a spreadsheet would run begins with an apostrophe instead
+(https://owasp.org/www-community/attacks/CSV_Injection). Two passes: the first collects the columns,
+the second writes.
 """
 
 import csv
@@ -14,6 +15,8 @@ import orjson
 from backend.submissions.store import ExportRow
 from contracts.runtime.clock import iso
 
+PayloadPages = Callable[[], AsyncIterator[Sequence[Sequence[str]]]]
+"""Pages of ids and payloads, JSON text."""
 Pages = Callable[[], AsyncIterator[Sequence[ExportRow]]]
 
 FIXED_COLUMNS = ("id", "received_at", "status")
@@ -26,8 +29,10 @@ _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "
 class CsvExport:
     """One export: first ``prepare``, then ``chunks``."""
 
-    def __init__(self, pages: Pages) -> None:
-        """``pages`` begins the rows anew, oldest first, at every call."""
+    def __init__(self, payloads: PayloadPages, pages: Pages) -> None:
+        """Both begin anew, oldest first, at every call: the first pass reads ``payloads``, the
+        second one ``pages``."""
+        self._payloads = payloads
         self._pages = pages
         self._columns: dict[str, None] = {}
         self._has_overflow = False
@@ -35,22 +40,24 @@ class CsvExport:
 
     async def prepare(self) -> None:
         """The first pass. Raises what the database raises, before anything is answered."""
-        async for page in self._pages():
-            for row in page:
-                self._collect(orjson.loads(row.payload))
-            self._last_id = page[-1].id
+        async for page in self._payloads():
+            for _, payload in page:
+                self._collect(orjson.loads(payload))
+            self._last_id, _ = page[-1]
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The second pass: the file, a page at a time."""
         overflow = [OVERFLOW_COLUMN] if self._has_overflow else []
-        yield _encode([[*FIXED_COLUMNS, *self._columns, *overflow]])
+        yield encode_rows([[*FIXED_COLUMNS, *self._columns, *overflow]])
         async for page in self._pages():
             rows = [row for row in page if row.id <= self._last_id]
-            yield _encode(filter(None, map(self._cells, rows)))
+            yield encode_rows(filter(None, map(self._cells, rows)))
             if len(rows) < len(page):
                 return
 
     def _collect(self, payload: dict[str, Any]) -> None:
+        if payload.keys() <= self._columns.keys():
+            return
         for name in payload:
             if name not in self._columns:
                 if len(self._columns) >= COLUMNS_MAX:
@@ -71,6 +78,14 @@ class CsvExport:
         return cells
 
 
+def encode_rows(rows: Iterable[Sequence[str]]) -> bytes:
+    """Rows of CSV, whose cells no spreadsheet runs."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerows([_neutral(cell) for cell in row] for row in rows)
+    return buffer.getvalue().encode()
+
+
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(map(str, value))
@@ -79,10 +94,3 @@ def _text(value: Any) -> str:
 
 def _neutral(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_DANGEROUS) else cell
-
-
-def _encode(rows: Iterable[list[str]]) -> bytes:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerows([_neutral(cell) for cell in row] for row in rows)
-    return buffer.getvalue().encode()

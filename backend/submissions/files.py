@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from backend.api import Call, Operation
+from backend.operations import Call, Operation
 from backend.services import Services
 from backend.submissions.file_store import FileRow
 from backend.submissions.links import FileLinks
@@ -33,6 +33,7 @@ class File(BaseModel):
     name: str = Field(description="What the visitor's file was called, made safe.")
     size: int = Field(description="Bytes.")
     content_type: str = Field(description="As the visitor's browser declared it; do not trust it.")
+    sha256: str = Field(description="The digest of its bytes, in hex.")
     url: str = Field(description="A link that works without a credential for 15 minutes.")
 
     @classmethod
@@ -44,6 +45,7 @@ class File(BaseModel):
             name=row.name,
             size=row.size,
             content_type=row.content_type,
+            sha256=row.sha256,
             url=links.url(row.submission_id, row.id),
         )
 
@@ -51,9 +53,9 @@ class File(BaseModel):
 async def get_file(call: Call) -> Response:
     query: FileQuery = call.query
     # One that is there has been verified, or the call would not have come this far.
-    account_id = call.principal.account_id if query.signature is None else None
+    principal = call.principal if query.signature is None else None
     submission_id, id = call.path["submission_id"], call.path["file_id"]
-    row, content = await call.services.submissions.open_file(submission_id, id, account_id)
+    row, content = await call.services.submissions.open_file(submission_id, id, principal)
     return StreamingResponse(content.chunks, headers=download_headers(row, content.size))
 
 

@@ -1,43 +1,64 @@
-"""Rules of submissions: whose they are, and how they leave."""
+"""Rules of submissions: whose they are, how they are filed, and how they leave."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from backend.access import Principal
 from backend.answers import missing
-from backend.db import Database
+from backend.audit.record import record
+from backend.db import Connection, Database
 from backend.files import FileStore, StoredObject, delete_quietly
+from backend.search.words import Query
 from backend.submissions import file_store, store
 from backend.submissions.export import CsvExport
 from backend.submissions.file_store import FileRow
-from backend.submissions.store import ExportRow, Filter, SubmissionRow
+from backend.submissions.finding import Found, find
+from backend.submissions.store import ExportRow, Filter, Forms, SubmissionRow
 from contracts.ids import is_id
+from contracts.runtime.clock import Clock, iso
 from contracts.runtime.telemetry import get_logger
-from contracts.submissions import SubmissionStatus
 
 _log = get_logger("backend")
-EXPORT_PAGE = 500
+_CSV_PAGE = 500
+# Nothing is answered before the columns are known: this pass is to be quick.
+_COLUMNS_PAGE = 1_000
+# Whole documents, which take longer to make: no page keeps the event loop for long.
+_JSON_PAGE = 100
+
+Row = TypeVar("Row", ExportRow, SubmissionRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many submissions were marked or deleted, and the ids that there is none of."""
+
+    count: int
+    missing: list[str]
 
 
 class SubmissionService:
-    """The submissions to an account's forms."""
+    """The submissions within a principal's reach."""
 
-    def __init__(self, database: Database, files: FileStore) -> None:
+    def __init__(self, database: Database, files: FileStore, clock: Clock) -> None:
         self._database = database
         self._files = files
+        self._clock = clock
 
-    async def list(
-        self, form_id: str, wanted: Filter, before: str | None, limit: int
-    ) -> Sequence[SubmissionRow]:
-        """Submissions of a form, which the caller knows to be the principal's, newest first."""
+    async def find(
+        self, among: Forms, wanted: Filter, query: Query | None, before: str | None, limit: int
+    ) -> Found:
+        """A page of the forms' submissions, newest first, those older than ``before``; with a query
+        only of those that it finds."""
         async with self._database.read() as connection:
-            return await store.list_submissions(connection, form_id, wanted, before, limit)
+            return await find(connection, among, wanted, query, before, limit)
 
     async def get(self, principal: Principal, id: str) -> SubmissionRow:
         """One submission. Raises Rejected(NOT_FOUND)."""
         if not is_id(id, "sub"):
             raise missing("submission")
         async with self._database.read() as connection:
-            row = await store.find_submission(connection, principal.account_id, id)
+            row = await store.find_submission(connection, principal, id)
         if row is None:
             raise missing("submission")
         return row
@@ -49,9 +70,9 @@ class SubmissionService:
             return await file_store.files_of(connection, ids)
 
     async def open_file(
-        self, submission_id: str, id: str, account_id: str | None
+        self, submission_id: str, id: str, principal: Principal | None
     ) -> tuple[FileRow, StoredObject]:
-        """A file and its content; with an account, only if the submission is the account's.
+        """A file and its content; with a principal, only if the submission is within its reach.
 
         Raises:
             Rejected: NOT_FOUND, UNAVAILABLE.
@@ -59,7 +80,7 @@ class SubmissionService:
         if not (is_id(submission_id, "sub") and is_id(id, "fil")):
             raise missing("file")
         async with self._database.read() as connection:
-            row = await file_store.find_file(connection, submission_id, id, account_id)
+            row = await file_store.find_file(connection, submission_id, id, principal)
         if row is None:
             raise missing("file")
         content = await self._files.get(row.object_key)
@@ -68,38 +89,151 @@ class SubmissionService:
             raise missing("file")
         return row, content
 
-    async def file_as(self, principal: Principal, id: str, status: SubmissionStatus) -> None:
-        """Files a submission as received, spam or held. Raises Rejected(NOT_FOUND)."""
-        if not is_id(id, "sub"):
-            raise missing("submission")
+    async def change(self, principal: Principal, id: str, changes: Mapping[str, Any]) -> None:
+        """Files a submission as ``status`` and ``read`` say, whichever are named.
+
+        Raises:
+            Rejected: NOT_FOUND.
+        """
         async with self._database.write() as connection:
-            if not await store.set_status(connection, principal.account_id, id, status.value):
-                raise missing("submission")
+            held = await _hold_one(connection, principal, id)
+            await _file(connection, [held], changes)
+            now_ms = self._clock.now_ms()
+            await record(connection, principal, "submission.changed", held, now_ms, **changes)
 
     async def delete(self, principal: Principal, id: str) -> None:
         """Deletes a submission with its files. Raises Rejected(NOT_FOUND)."""
-        if not is_id(id, "sub"):
-            raise missing("submission")
-        account_id = principal.account_id
         async with self._database.write() as connection:
-            keys = await file_store.delete_files_of_submissions(connection, account_id, [id])
-            if not await store.delete_submission(connection, account_id, id):
-                raise missing("submission")
+            held = await _hold_one(connection, principal, id)
+            keys = await _delete(connection, [held])
+            now_ms = self._clock.now_ms()
+            await record(connection, principal, "submission.deleted", held, now_ms)
         await delete_quietly(self._files, keys)
 
-    async def export(self, form_id: str) -> CsvExport:
-        """All submissions of a form, which the caller knows to be the principal's."""
-        export = CsvExport(lambda: self._pages(form_id))
-        await export.prepare()
-        return export
+    async def change_all(
+        self, principal: Principal, ids: Sequence[str], changes: Mapping[str, Any]
+    ) -> Done:
+        """As ``change``, for those that there are of many, in one transaction."""
+        async with self._database.write() as connection:
+            held, done = await _hold(connection, principal, ids)
+            if held:
+                await _file(connection, held, changes)
+                now_ms, count = self._clock.now_ms(), len(held)
+                await record(
+                    connection,
+                    principal,
+                    "submissions.changed",
+                    None,
+                    now_ms,
+                    count=count,
+                    **changes,
+                )
+        return done
 
-    async def _pages(self, form_id: str) -> AsyncIterator[Sequence[ExportRow]]:
+    async def delete_all(self, principal: Principal, ids: Sequence[str]) -> Done:
+        """As ``delete``, for those that there are of many, in one transaction."""
+        keys: list[str] = []
+        async with self._database.write() as connection:
+            held, done = await _hold(connection, principal, ids)
+            if held:
+                keys = await _delete(connection, held)
+                now_ms, count = self._clock.now_ms(), len(held)
+                await record(
+                    connection, principal, "submissions.deleted", None, now_ms, count=count
+                )
+        await delete_quietly(self._files, keys)
+        return done
+
+    async def note_export(
+        self, principal: Principal, form_id: str, wanted: Filter, format: str
+    ) -> None:
+        """Puts down in the audit log that submissions of a form leave."""
+        times = {"since": wanted.since, "until": wanted.until}
+        named = {name: iso(ms) for name, ms in times.items() if ms is not None}
+        status = wanted.status or "all"
+        async with self._database.write() as connection:
+            await record(
+                connection,
+                principal,
+                "submissions.exported",
+                form_id,
+                self._clock.now_ms(),
+                format=format,
+                status=status,
+                **named,
+            )
+
+    def csv(self, form_id: str, wanted: Filter) -> CsvExport:
+        """Submissions of a form, which the caller knows to be the principal's."""
+        return CsvExport(
+            lambda: self._payloads(form_id, wanted),
+            lambda: self._pages(store.export_page_of_form, form_id, wanted, _CSV_PAGE),
+        )
+
+    async def _payloads(
+        self, form_id: str, wanted: Filter
+    ) -> AsyncIterator[Sequence[Sequence[str]]]:
         after = ""
         while True:
-            # A transaction per page: none stays open while a slow client reads.
             async with self._database.read() as connection:
-                page = await store.page_of_form(connection, form_id, after, EXPORT_PAGE)
+                page = await store.payloads_of_form(
+                    connection, form_id, wanted, after, _COLUMNS_PAGE
+                )
             if not page:
                 return
             yield page
             after = page[-1].id
+
+    async def with_files(
+        self, form_id: str, wanted: Filter
+    ) -> AsyncIterator[Sequence[tuple[SubmissionRow, Sequence[FileRow]]]]:
+        """Submissions of a form, which the caller knows to be the principal's, oldest first, some
+        at a time."""
+        async for page in self._pages(store.page_of_form, form_id, wanted, _JSON_PAGE):
+            files = await self.files_of([row.id for row in page])
+            yield [(row, files.get(row.id, ())) for row in page]
+
+    async def _pages(
+        self,
+        read: Callable[[Connection, str, Filter, str, int], Awaitable[Sequence[Row]]],
+        form_id: str,
+        wanted: Filter,
+        size: int,
+    ) -> AsyncIterator[Sequence[Row]]:
+        after = ""
+        while True:
+            # A transaction per page: none stays open while a slow client reads.
+            async with self._database.read() as connection:
+                page = await read(connection, form_id, wanted, after, size)
+            if not page:
+                return
+            yield page
+            after = page[-1].id
+
+
+async def _hold_one(connection: Connection, principal: Principal, id: str) -> str:
+    """The real id of a submission, held until the transaction ends. Raises Rejected(NOT_FOUND)."""
+    held, _ = await _hold(connection, principal, [id] if is_id(id, "sub") else [])
+    if not held:
+        raise missing("submission")
+    return held[0]
+
+
+async def _hold(
+    connection: Connection, principal: Principal, ids: Sequence[str]
+) -> tuple[list[str], Done]:
+    """The real ids of those that there are, held until the transaction ends."""
+    real = await store.real_ids(connection, ids)
+    held = await store.hold_submissions(connection, principal, set(real.values()))
+    return sorted(held), Done(len(held), [id for id in real if real[id] not in held])
+
+
+async def _file(connection: Connection, ids: Sequence[str], changes: Mapping[str, Any]) -> None:
+    await store.file_as(connection, ids, changes.get("status"), changes.get("read"))
+
+
+async def _delete(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """The keys of the files that are to be deleted after the commit."""
+    keys = await file_store.delete_files_of_submissions(connection, ids)
+    await store.delete_submissions(connection, ids)
+    return keys

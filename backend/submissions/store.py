@@ -1,12 +1,37 @@
-"""Queries on submissions."""
+"""Queries on submissions. What is beyond a caller's reach is not there."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Row,
+    Select,
+    Subquery,
+    Text,
+    and_,
+    delete,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backend.access import Principal
+from backend.forms.store import within
+from backend.search.conditions import Filing
+from backend.search.store import refile
 from backend.tables import api_keys, forms, submission_aliases, submissions
+from contracts.ids import first_id
+from contracts.submissions import SubmissionStatus
+
+# An id is minted when its post is received, to the millisecond; imports and clocks may differ.
+_ID_SLACK_MS = 60_000
 
 # A submission names its key by the public part; the API names keys by their ids.
 _key = func.coalesce(api_keys.c.id, submissions.c.key_id).label("key_id")
@@ -19,6 +44,7 @@ _columns = (
     submissions.c.meta,
     submissions.c.trace,
     submissions.c.charged,
+    submissions.c.is_read,
     _key,
 )
 
@@ -35,12 +61,13 @@ class SubmissionRow:
     meta: str
     trace: str
     charged: int
+    is_read: bool
     key_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """What of a submission goes into an export."""
+    """What of a submission goes into a CSV export."""
 
     id: str
     received_at: int
@@ -53,31 +80,140 @@ class Filter:
     """Which submissions: all if empty. Times are Unix milliseconds, ``until`` is exclusive."""
 
     status: str | None = None
+    is_read: bool | None = None
     since: int | None = None
     until: int | None = None
 
+    @property
+    def first_id(self) -> str | None:
+        """What no id that it lets through sorts before."""
+        return None if self.since is None else first_id("sub", self.since - _ID_SLACK_MS)
 
-async def list_submissions(
-    connection: AsyncConnection, form_id: str, wanted: Filter, before: str | None, limit: int
-) -> list[SubmissionRow]:
-    """The form's submissions, newest first, those older than ``before``."""
-    statement = _select().where(submissions.c.form_id == form_id)
-    if wanted.status is not None:
-        statement = statement.where(submissions.c.status == wanted.status)
-    if wanted.since is not None:
-        statement = statement.where(submissions.c.received_at >= wanted.since)
-    if wanted.until is not None:
-        statement = statement.where(submissions.c.received_at < wanted.until)
+    @property
+    def end_id(self) -> str | None:
+        """What every id that it lets through sorts before."""
+        return None if self.until is None else first_id("sub", self.until + _ID_SLACK_MS)
+
+    @property
+    def filings(self) -> list[Filing]:
+        """The ways of filing that it lets through."""
+        statuses = [status.value for status in SubmissionStatus]
+        return [
+            (status, is_read)
+            for status in statuses
+            for is_read in (False, True)
+            if self.status in (None, status) and self.is_read in (None, is_read)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """The forms within a caller's reach, or the one of them that has ``form_id``, or none."""
+
+    principal: Principal
+    form_id: str | None = None
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """Whether a form is one of them."""
+        condition = within(self.principal.account_id, self.principal.reach)
+        return condition if self.form_id is None else condition & (forms.c.id == self.form_id)
+
+
+async def ids_of_forms(connection: AsyncConnection, among: Forms) -> list[str]:
+    """The forms' ids."""
+    return list((await connection.execute(select(forms.c.id).where(among.condition))).scalars())
+
+
+async def newest(
+    connection: AsyncConnection, among: Forms, wanted: Filter, before: str | None, limit: int
+) -> list[str]:
+    """The ids of the forms' submissions, newest first, of those older than ``before``."""
+    statement = newest_of(connection.dialect.name, among, wanted, before, limit)
+    return list((await connection.execute(statement)).scalars())
+
+
+def newest_of(
+    dialect: str,
+    among: Forms,
+    wanted: Filter,
+    before: str | None,
+    limit: int,
+    *more: ColumnElement[bool],
+) -> Select[str]:
+    """The statement of ``newest``, of those for which ``more`` holds.
+
+    It takes the newest of each form and way of filing, a range of one index each, and of those the
+    newest: how many others there are does not matter.
+    """
+    filings = _filings(wanted)
+    conditions = [
+        submissions.c.form_id == forms.c.id,
+        submissions.c.status == filings.c.status,
+        submissions.c.is_read == filings.c.is_read,
+        *in_time(wanted),
+        *more,
+    ]
     if before is not None:
-        statement = statement.where(submissions.c.id < before)
-    statement = statement.order_by(submissions.c.id.desc()).limit(limit)
+        conditions.append(submissions.c.id < before)
+    newest_each = (
+        select(submissions.c.id).where(*conditions).order_by(submissions.c.id.desc()).limit(limit)
+    )
+    combined = forms.join(filings, true())
+    if dialect == "sqlite":
+        chosen = submissions.alias("chosen")
+        ids = newest_each.correlate(forms, filings)
+        found = select(chosen.c.id).select_from(combined.join(chosen, chosen.c.id.in_(ids)))
+    else:
+        chosen_ids = newest_each.lateral("chosen")
+        found = select(chosen_ids.c.id).select_from(combined.join(chosen_ids, true()))
+    column = found.selected_columns.id
+    return found.where(among.condition).order_by(column.desc()).limit(limit)
+
+
+def is_filed(wanted: Filter) -> ColumnElement[bool]:
+    """What the filter says of how a submission is filed."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.status is not None:
+        conditions.append(submissions.c.status == wanted.status)
+    if wanted.is_read is not None:
+        conditions.append(submissions.c.is_read == wanted.is_read)
+    return and_(true(), *conditions)
+
+
+def in_time(wanted: Filter) -> list[ColumnElement[bool]]:
+    """What the filter says of times; also of ids, which are indexed in their order."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.since is not None:
+        conditions.append(submissions.c.received_at >= wanted.since)
+        conditions.append(submissions.c.id >= wanted.first_id)
+    if wanted.until is not None:
+        conditions.append(submissions.c.received_at < wanted.until)
+        conditions.append(submissions.c.id < wanted.end_id)
+    return conditions
+
+
+async def rows_of(connection: AsyncConnection, ids: Collection[str]) -> list[SubmissionRow]:
+    """The submissions of these ids, newest first."""
+    if not ids:
+        return []
+    statement = _select().where(submissions.c.id.in_(ids)).order_by(submissions.c.id.desc())
     return [SubmissionRow(**row._mapping) for row in await connection.execute(statement)]
 
 
 async def page_of_form(
-    connection: AsyncConnection, form_id: str, after: str, limit: int
+    connection: AsyncConnection, form_id: str, wanted: Filter, after: str, limit: int
+) -> list[SubmissionRow]:
+    """The next submissions of a form, oldest first."""
+    statement = _select().where(submissions.c.id.in_(_oldest(form_id, wanted, after, limit)))
+    statement = statement.order_by(submissions.c.id).limit(limit)
+    return [SubmissionRow(**row._mapping) for row in await connection.execute(statement)]
+
+
+async def export_page_of_form(
+    connection: AsyncConnection, form_id: str, wanted: Filter, after: str, limit: int
 ) -> list[ExportRow]:
-    """The next rows of a form, oldest first."""
+    """As ``page_of_form``, only what a CSV export wants."""
     statement = (
         select(
             submissions.c.id,
@@ -85,45 +221,78 @@ async def page_of_form(
             submissions.c.status,
             submissions.c.payload,
         )
-        .where(submissions.c.form_id == form_id, submissions.c.id > after)
+        .where(submissions.c.id.in_(_oldest(form_id, wanted, after, limit)))
         .order_by(submissions.c.id)
         .limit(limit)
     )
     return [ExportRow(**row._mapping) for row in await connection.execute(statement)]
 
 
-async def find_submission(
-    connection: AsyncConnection, account_id: str, id: str
-) -> SubmissionRow | None:
-    """A submission to a form of the account, by its id or by an alias of it."""
-    alias = select(submission_aliases.c.submission_id).where(submission_aliases.c.id == id)
-    statement = _select().where(
-        submissions.c.id == func.coalesce(alias.scalar_subquery(), id),
-        submissions.c.form_id.in_(_forms_of(account_id)),
+async def payloads_of_form(
+    connection: AsyncConnection, form_id: str, wanted: Filter, after: str, limit: int
+) -> Sequence[Row[str, str]]:
+    """As ``page_of_form``, only ``id`` and ``payload``."""
+    statement = (
+        select(submissions.c.id, submissions.c.payload)
+        .where(submissions.c.id.in_(_oldest(form_id, wanted, after, limit)))
+        .order_by(submissions.c.id)
+        .limit(limit)
     )
+    return (await connection.execute(statement)).all()
+
+
+async def find_submission(
+    connection: AsyncConnection, principal: Principal, id: str
+) -> SubmissionRow | None:
+    """A submission within the caller's reach, by its id or by an alias of it."""
+    [real_id] = (await real_ids(connection, [id])).values()
+    statement = _select().where(submissions.c.id == real_id, is_within(principal))
     row = (await connection.execute(statement)).first()
     return SubmissionRow(**row._mapping) if row else None
 
 
-async def set_status(connection: AsyncConnection, account_id: str, id: str, status: str) -> bool:
-    """Files a submission otherwise; whether there was one."""
-    statement = (
-        update(submissions)
-        .where(submissions.c.id == id, submissions.c.form_id.in_(_forms_of(account_id)))
-        .values(status=status)
-        .returning(submissions.c.id)
+async def real_ids(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, str]:
+    """The id for which each of these stands: its own, or that of which it is an alias."""
+    statement = select(submission_aliases.c.id, submission_aliases.c.submission_id).where(
+        submission_aliases.c.id.in_(ids)
     )
-    return (await connection.execute(statement)).first() is not None
+    aliases = {row.id: row.submission_id for row in await connection.execute(statement)}
+    return {id: aliases.get(id, id) for id in ids}
 
 
-async def delete_submission(connection: AsyncConnection, account_id: str, id: str) -> bool:
-    """Deletes a submission; whether there was one."""
+async def file_as(
+    connection: AsyncConnection, ids: Collection[str], status: str | None, is_read: bool | None
+) -> None:
+    """Files submissions, here and in the search index; None leaves as it is."""
+    named = {"status": status, "is_read": is_read}
+    values = {name: value for name, value in named.items() if value is not None}
+    await connection.execute(update(submissions).where(submissions.c.id.in_(ids)).values(values))
+    await refile(connection, ids)
+
+
+async def hold_submissions(
+    connection: AsyncConnection, principal: Principal, ids: Collection[str]
+) -> set[str]:
+    """Those of these submissions that are within the caller's reach; until the transaction ends
+    nobody else changes them."""
     statement = (
-        delete(submissions)
-        .where(submissions.c.id == id, submissions.c.form_id.in_(_forms_of(account_id)))
-        .returning(submissions.c.id)
+        select(submissions.c.id)
+        .where(submissions.c.id.in_(ids), is_within(principal))
+        .with_for_update()
     )
-    return (await connection.execute(statement)).first() is not None
+    return set((await connection.execute(statement)).scalars())
+
+
+async def delete_submissions(connection: AsyncConnection, ids: Collection[str]) -> None:
+    """Deletes submissions, whose files are deleted already."""
+    await connection.execute(delete(submissions).where(submissions.c.id.in_(ids)))
+
+
+def is_within(principal: Principal) -> ColumnElement[bool]:
+    """Whether a submission is within the caller's reach."""
+    return submissions.c.form_id.in_(
+        select(forms.c.id).where(within(principal.account_id, principal.reach))
+    )
 
 
 def _select() -> Select[Any]:
@@ -132,5 +301,32 @@ def _select() -> Select[Any]:
     )
 
 
-def _forms_of(account_id: str) -> Select[Any]:
-    return select(forms.c.id).where(forms.c.account_id == account_id, forms.c.deleted_at.is_(None))
+def _filings(wanted: Filter) -> Subquery:
+    rows = [
+        select(literal(status, Text).label("status"), literal(is_read, Boolean).label("is_read"))
+        for status, is_read in wanted.filings
+    ]
+    return union_all(*rows).subquery("filings")
+
+
+def _oldest(form_id: str, wanted: Filter, after: str, limit: int) -> Select[str]:
+    """The ids of the next submissions of each way of filing, oldest first."""
+    arms = [
+        select(
+            select(submissions.c.id)
+            .where(
+                submissions.c.form_id == form_id,
+                submissions.c.status == status,
+                submissions.c.is_read == is_read,
+                submissions.c.id > after,
+                *in_time(wanted),
+            )
+            .order_by(submissions.c.id)
+            .limit(limit)
+            .subquery()
+            .c.id
+        )
+        for status, is_read in wanted.filings
+    ]
+    united = union_all(*arms).subquery()
+    return select(united.c.id).order_by(united.c.id).limit(limit)

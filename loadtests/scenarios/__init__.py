@@ -8,6 +8,7 @@ from loadtests.results import Run
 from loadtests.scenarios import (
     fleets,
     generators,
+    management,
     many_forms,
     memory,
     outages,
@@ -39,6 +40,7 @@ SCENARIOS = {
     "forms": Scenario(many_forms.run),
     "outage": Scenario(outages.run),
     "memory": Scenario(memory.run),
+    "management": Scenario(management.run),
     "startup": Scenario(startup.run, repeat=5),
     "generator": Scenario(generators.run),
 }

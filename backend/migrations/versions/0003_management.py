@@ -11,10 +11,12 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+_KEPT_SECONDS = 28 * 24 * 3600
 _ENVIRONMENTS = ("production", "development", "staging")
 
 
 def upgrade() -> None:
+    op.add_column("config_state", sa.Column("retention_ran_at", sa.BigInteger()))
     _extend_forms()
     _extend_keys()
     op.add_column(
@@ -42,9 +44,13 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("api_answers", "audit_log", "gateway_reports", "daily_counts", "form_days"):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION audit_log_refuse()")
     op.drop_table("environments")
+    op.drop_index("ix_users_invite_hash", "users")
     _drop("users", "permissions", "invite_hash", "invited_by", "invite_expires_at", "joined_at")
     _drop("submissions", "is_read")
+    _drop("config_state", "retention_ran_at")
     _drop(
         "api_keys", "scopes", "environment", "allowed_ips", "allowed_forms",
         "rate_limit_per_minute", "burst", "expires_at", "last_used_at", "replaced_by",
@@ -82,7 +88,7 @@ def _extend_forms() -> None:
 def _extend_keys() -> None:
     for column in (
         sa.Column("scopes", sa.Text()),
-        sa.Column("environment", sa.Text(), nullable=False, server_default="production"),
+        sa.Column("environment", sa.Text()),
         sa.Column("allowed_ips", sa.Text()),
         sa.Column("allowed_forms", sa.Text()),
         sa.Column("rate_limit_per_minute", sa.Integer()),
@@ -103,6 +109,7 @@ def _extend_users() -> None:
         sa.Column("joined_at", sa.BigInteger()),
     ):
         op.add_column("users", column)
+    op.create_index("ix_users_invite_hash", "users", ["invite_hash"])
     op.execute("UPDATE users SET joined_at = created_at")
 
 
@@ -182,4 +189,47 @@ def _create_audit_log() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_audit_log"),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_audit_log_account_id"),
     )
-    op.create_index("ix_audit_log_account_id_id", "audit_log", ["account_id", "id"])
+    for columns in (
+        ["account_id", "id"],
+        ["account_id", "action", "id"],
+        ["account_id", "actor_kind", "actor_id", "action", "id"],
+        ["account_id", "target", "id"],
+    ):
+        op.create_index(f"ix_audit_log_{'_'.join(columns)}", "audit_log", columns)
+    _protect_audit_log()
+
+
+def _protect_audit_log() -> None:
+    """Refuses to change an event, and to remove a young one, whatever the code may come to do.
+
+    By the database's clock, with some days less than the least ``audit_retention_days`` for the
+    difference to the backend's.
+    """
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            "CREATE TRIGGER audit_log_unchanged BEFORE UPDATE ON audit_log "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        )
+        op.execute(
+            "CREATE TRIGGER audit_log_kept BEFORE DELETE ON audit_log "
+            f"WHEN OLD.occurred_at > (strftime('%s', 'now') - {_KEPT_SECONDS}) * 1000 "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        )
+        return
+    op.execute(
+        "CREATE FUNCTION audit_log_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER audit_log_unchanged BEFORE UPDATE ON audit_log "
+        "FOR EACH ROW EXECUTE FUNCTION audit_log_refuse()"
+    )
+    op.execute(
+        "CREATE TRIGGER audit_log_kept BEFORE DELETE ON audit_log FOR EACH ROW "
+        f"WHEN (OLD.occurred_at > (extract(epoch FROM now()) - {_KEPT_SECONDS}) * 1000) "
+        "EXECUTE FUNCTION audit_log_refuse()"
+    )
+    op.execute(
+        "CREATE TRIGGER audit_log_not_truncated BEFORE TRUNCATE ON audit_log "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_log_refuse()"
+    )

@@ -1,0 +1,1 @@
+"""Search in submissions: by words, on SQLite and PostgreSQL alike."""
