@@ -1,1 +1,1 @@
-"""Accounts, their users, and the first start."""
+"""Accounts, the roles of their members, and the first start."""

@@ -1,75 +1,95 @@
-"""The first start: an account, its owner, a form to try and a key."""
+"""The account as its members see it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from backend.access import EVERYTHING, RIGHTS, Principal
 from backend.accounts import store
-from backend.changes import bump_revision
-from backend.db import Connection
-from backend.forms.service import NewForm, add_form
-from backend.keys.service import NewKey, add_key
-from backend.services import Services
-from contracts.ids import new_id
-from contracts.keys import ApiKey, KeyKind, mint_key
+from backend.answers import invalid, missing
+from backend.audit.record import record
+from backend.changes import ChangeFeed, bump_revision
+from backend.db import Connection, Database
+from backend.plans.catalogue import Plan, Plans
 from contracts.problems import Problem, Rejected
-
-DEMO_SLUG = "demo"
+from contracts.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """What a new operator needs to know. ``management_key`` is the full key, only when this call
-    created it; ``demo_slug`` and ``demo_form_id`` are None once the demo form is deleted."""
+class Account:
+    """An account; ``plan`` is what ``plan_name`` allows, ``owners`` are addresses."""
 
-    owner_email: str
-    demo_slug: str | None
-    demo_form_id: str | None
-    management_key: str | None
-
-
-async def bootstrap(services: Services) -> Bootstrap:
-    """Fills an empty database; afterwards tells what is there. Safe to call at every start."""
-    existing = await _find(services)
-    if existing is not None:
-        return existing
-    # Hashed before the transaction: it takes a third of a second.
-    key = mint_key(KeyKind.MANAGEMENT)
-    secret_hash = await services.hasher.hash(key.secret)
-    async with services.database.write() as connection:
-        # The counter's lock: of two first starts at once, the second sees the first's account.
-        await bump_revision(connection)
-        is_first = await store.first_account_id(connection) is None
-        if is_first:
-            await _fill(connection, services, key, secret_hash)
-    services.feed.announce()
-    filled = await _find(services)
-    if filled is None:
-        raise Rejected(Problem.CONFLICT, "The account was removed while it was being set up.")
-    return replace(filled, management_key=key.text) if is_first else filled
+    id: str
+    name: str
+    plan_name: str
+    plan: Plan
+    owners: list[str]
+    created_at: int
 
 
-async def _find(services: Services) -> Bootstrap | None:
-    async with services.database.read() as connection:
-        account_id = await store.first_account_id(connection)
-        if account_id is None:
-            return None
-        email = await store.owner_email(connection, account_id)
-        demo_id = await store.form_id(connection, account_id, DEMO_SLUG)
-    return Bootstrap(
-        owner_email=email or services.settings.owner_email,
-        demo_slug=DEMO_SLUG if demo_id else None,
-        demo_form_id=demo_id,
-        management_key=None,
-    )
+class AccountService:
+    """Reads and changes an account.
 
+    The plan is changed by the operator of this server only: the command line on its machine, or a
+    credential with every right, and without a restriction, of the first account.
+    """
 
-async def _fill(connection: Connection, services: Services, key: ApiKey, secret_hash: str) -> None:
-    now_ms = services.clock.now_ms()
-    email = services.settings.owner_email
-    account_id = new_id("acc", now_ms)
-    user_id = new_id("usr", now_ms)
-    await store.insert_account(connection, account_id, email, services.plans.default, now_ms)
-    await store.insert_owner(connection, user_id, account_id, email, now_ms)
-    await add_form(connection, account_id, NewForm(name="Demo", slug=DEMO_SLUG), now_ms)
-    await add_key(
-        connection, NewKey(account_id, "first key", key, secret_hash, created_by=user_id), now_ms
-    )
+    def __init__(self, database: Database, feed: ChangeFeed, plans: Plans, clock: Clock) -> None:
+        self._database = database
+        self._feed = feed
+        self._plans = plans
+        self._clock = clock
+
+    async def get(self, principal: Principal) -> Account:
+        """The caller's account."""
+        async with self._database.read() as connection:
+            return await self._read(connection, principal.account_id)
+
+    async def change(self, principal: Principal, name: str | None, plan: str | None) -> Account:
+        """Changes what is not None; every gateway knows of a new plan within a second.
+
+        Raises Rejected: INSUFFICIENT_SCOPE, VALIDATION_ERROR for a plan that does not exist.
+        """
+        account_id = principal.account_id
+        async with self._database.write() as connection:
+            # First of all, so that the forms' new revision becomes visible in order.
+            revision = None if plan is None else await bump_revision(connection)
+            if plan is not None:
+                await self._check_plan(connection, principal, plan)
+            changes = {"name": name, "plan": plan}
+            values = {member: value for member, value in changes.items() if value is not None}
+            if values:
+                await store.update_account(connection, account_id, values)
+                now_ms = self._clock.now_ms()
+                await record(connection, principal, "account.changed", account_id, now_ms, **values)
+            if revision is not None:
+                await store.stamp(connection, account_id, revision)
+            account = await self._read(connection, account_id)
+        if revision is not None:
+            self._feed.announce()
+        return account
+
+    async def _check_plan(self, connection: Connection, principal: Principal, plan: str) -> None:
+        is_operator = (
+            principal.rights >= RIGHTS
+            and principal.reach == EVERYTHING
+            and principal.account_id == await store.first_account_id(connection)
+        )
+        if not is_operator:
+            raise Rejected(
+                Problem.INSUFFICIENT_SCOPE,
+                "Only the operator of this server changes an account's plan.",
+            )
+        if plan not in self._plans:
+            raise invalid("plan", "unknown_plan", "There is no such plan: see /v1/plans.")
+
+    async def _read(self, connection: Connection, account_id: str) -> Account:
+        row = await store.find_account(connection, account_id)
+        if row is None:
+            raise missing("account")
+        return Account(
+            id=row.id,
+            name=row.name,
+            plan_name=row.plan,
+            plan=self._plans.get(row.plan),
+            owners=await store.owner_emails(connection, account_id),
+            created_at=row.created_at,
+        )

@@ -1,9 +1,23 @@
 """Queries on accounts and users."""
 
-from sqlalchemy import insert, select
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backend.tables import accounts, forms, users
+from backend.environments.store import BUILT_IN, insert_environments
+from backend.tables import accounts, api_keys, forms, users
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """An account as it is stored."""
+
+    id: str
+    name: str
+    plan: str
+    created_at: int
 
 
 async def first_account_id(connection: AsyncConnection) -> str | None:
@@ -14,13 +28,21 @@ async def first_account_id(connection: AsyncConnection) -> str | None:
 
 async def owner_email(connection: AsyncConnection, account_id: str) -> str | None:
     """The address of the account's oldest owner."""
+    return next(iter(await owner_emails(connection, account_id)), None)
+
+
+async def owner_emails(connection: AsyncConnection, account_id: str) -> list[str]:
+    """The addresses of the account's owners who have joined, the oldest first."""
     statement = (
         select(users.c.email)
-        .where(users.c.account_id == account_id, users.c.role == "owner")
+        .where(
+            users.c.account_id == account_id,
+            users.c.role == "owner",
+            users.c.joined_at.is_not(None),
+        )
         .order_by(users.c.created_at, users.c.id)
-        .limit(1)
     )
-    return (await connection.execute(statement)).scalar()
+    return list((await connection.execute(statement)).scalars())
 
 
 async def form_id(connection: AsyncConnection, account_id: str, slug: str) -> str | None:
@@ -29,6 +51,30 @@ async def form_id(connection: AsyncConnection, account_id: str, slug: str) -> st
         forms.c.account_id == account_id, forms.c.slug == slug, forms.c.deleted_at.is_(None)
     )
     return (await connection.execute(statement)).scalar()
+
+
+async def find_account(connection: AsyncConnection, account_id: str) -> AccountRow | None:
+    """An account."""
+    statement = select(accounts).where(accounts.c.id == account_id)
+    row = (await connection.execute(statement)).first()
+    return AccountRow(**row._mapping) if row else None
+
+
+async def update_account(
+    connection: AsyncConnection, account_id: str, values: dict[str, Any]
+) -> None:
+    """Changes an account."""
+    await connection.execute(update(accounts).where(accounts.c.id == account_id).values(values))
+
+
+async def stamp(connection: AsyncConnection, account_id: str, revision: int) -> None:
+    """Makes the feed tell of every form of the account and of every key that is not revoked."""
+    for table, is_over in ((forms, forms.c.deleted_at), (api_keys, api_keys.c.revoked_at)):
+        await connection.execute(
+            update(table)
+            .where(table.c.account_id == account_id, is_over.is_(None))
+            .values(revision=revision)
+        )
 
 
 async def plan_of(connection: AsyncConnection, account_id: str) -> str:
@@ -40,10 +86,11 @@ async def plan_of(connection: AsyncConnection, account_id: str) -> str:
 async def insert_account(
     connection: AsyncConnection, account_id: str, name: str, plan: str, now_ms: int
 ) -> None:
-    """Adds an account."""
+    """Adds an account, with the environments that every account has."""
     await connection.execute(
         insert(accounts).values(id=account_id, name=name, plan=plan, created_at=now_ms)
     )
+    await insert_environments(connection, account_id, BUILT_IN, now_ms)
 
 
 async def insert_owner(
@@ -52,6 +99,11 @@ async def insert_owner(
     """Adds an owner."""
     await connection.execute(
         insert(users).values(
-            id=user_id, account_id=account_id, email=email, role="owner", created_at=now_ms
+            id=user_id,
+            account_id=account_id,
+            email=email,
+            role="owner",
+            created_at=now_ms,
+            joined_at=now_ms,
         )
     )

@@ -1,6 +1,7 @@
 """The plans of this installation, read once at the start."""
 
 import tomllib
+from collections.abc import ItemsView
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +15,21 @@ _Limit = Annotated[int, Field(ge=0)] | None
 
 
 class Plan(BaseModel):
-    """What an account may use; None is unlimited. ``keys`` counts active API keys."""
+    """What an account may use; None is unlimited.
+
+    ``title`` is the plan's name for people, ``keys`` counts active API keys, ``retention_days`` is
+    the longest that a form may keep its submissions, ``members`` counts invited people, too.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    title: str = ""
     submissions_per_month: _Limit = None
     file_megabytes: int = Field(ge=0)
     keys: _Limit = None
     requests_per_minute: int = Field(ge=1)
+    retention_days: Annotated[int, Field(ge=1)] | None = None
+    members: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def file_bytes(self) -> int:
@@ -35,6 +43,13 @@ class Plans:
     def __init__(self, plans: dict[str, Plan], default: str) -> None:
         self._plans = plans
         self.default = default
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._plans
+
+    def items(self) -> ItemsView[str, Plan]:
+        """Every plan with its name, in the order of the file."""
+        return self._plans.items()
 
     def get(self, name: str) -> Plan:
         """The plan of that name."""

@@ -1,1 +1,1 @@
-"""What an account has used this month."""
+"""What accounts use: counted by commits, reported by gateways, shown by the API."""

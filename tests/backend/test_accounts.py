@@ -3,7 +3,7 @@ import asyncio
 import httpx
 import pytest
 
-from backend.accounts.service import bootstrap
+from backend.accounts.bootstrap import bootstrap
 from backend.management import Services
 
 pytestmark = pytest.mark.asyncio

@@ -1,0 +1,1 @@
+"""Environments: the parts of an account that forms and keys belong to."""

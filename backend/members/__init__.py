@@ -1,0 +1,1 @@
+"""Members of accounts: who may do what, and how somebody becomes one."""
