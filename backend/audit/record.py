@@ -1,40 +1,82 @@
 """Recording what was done, in the transaction that does it: neither is without the other."""
 
+from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from backend.access import Principal
-from backend.audit.store import EventRow, insert_event
+from backend.audit.actions import Action, ActorKind, outcome_of
+from backend.audit.details import encode_details, redacted
+from backend.audit.store import EventRow, insert_events
+from backend.caller import Caller
 from backend.db import Connection
 from contracts.ids import new_id
 
-SUCCEEDED = "succeeded"
 _USER_AGENT_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something; ``id`` is that of a key, user or app."""
+
+    kind: ActorKind
+    id: str | None = None
+
+
+SYSTEM = Actor("system")
+ANONYMOUS = Actor("anonymous")
+NOWHERE = Caller()
 
 
 async def record(
     connection: Connection,
     principal: Principal,
-    action: str,
+    action: Action,
     target: str | None,
     now_ms: int,
     **details: Any,
 ) -> None:
-    """Adds the event that ``principal`` did ``action``, such as ``form.created``, on the object of
-    the id ``target``. ``details`` are names and plain values, never a secret."""
-    caller = principal.caller
+    """Adds the event that ``principal`` did ``action`` on the object of the id ``target``.
+
+    ``details`` are names and plain values, never a secret: what looks like one is left out.
+    """
+    actor = Actor("key", principal.key_id) if principal.key_id else Actor("operator")
+    await record_by(
+        connection,
+        actor,
+        principal.account_id,
+        action,
+        target,
+        now_ms,
+        caller=principal.caller,
+        **details,
+    )
+
+
+async def record_by(
+    connection: Connection,
+    actor: Actor,
+    account_id: str,
+    action: Action,
+    target: str | None,
+    now_ms: int,
+    *,
+    caller: Caller = NOWHERE,
+    **details: Any,
+) -> None:
+    """Adds an event of an account that no principal of it caused: the server itself, or somebody
+    without a credential. As ``record`` otherwise."""
+    agent = caller.user_agent
     event = EventRow(
         id=new_id("evt", now_ms),
-        account_id=principal.account_id,
+        account_id=account_id,
         occurred_at=now_ms,
-        actor_kind="key" if principal.key_id else "operator",
-        actor_id=principal.key_id,
+        actor_kind=actor.kind,
+        actor_id=actor.id,
         action=action,
         target=target,
-        outcome=SUCCEEDED,
+        outcome=outcome_of(action),
         address=caller.address,
-        user_agent=caller.user_agent and caller.user_agent[:_USER_AGENT_MAX],
-        details=orjson.dumps(details).decode() if details else None,
+        user_agent=agent and redacted(agent)[:_USER_AGENT_MAX],
+        details=encode_details(details),
     )
-    await insert_event(connection, event)
+    await insert_events(connection, [event])
