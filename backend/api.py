@@ -1,85 +1,69 @@
-"""How an endpoint is declared, and what every endpoint does before its handler runs.
+"""What every endpoint does before its handler runs, and after.
 
-An ``Operation`` says everything about an endpoint; from it come the route, the checks and the
-OpenAPI document, so that the three cannot disagree.
+In this order: the credential, its rate, its right, the query, the body, the idempotency key.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from backend.access import NOBODY, Principal
+from backend.access import NOBODY, RIGHTS, Principal
 from backend.answers import Boundary, json_response, refuse
+from backend.idempotency.sealed import Request as UnsafeRequest
+from backend.operations import Body, Call, Handler, Operation
+from backend.requests import BODY_MAX_BYTES, content_of, parse_body, parse_query
+from backend.resources import path_parameters, reader_of
 from backend.services import Services
+from contracts.idempotency import read_key
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
 
-BODY_MAX_BYTES = 1024 * 1024
-_ERRORS_MAX = 100
-
-
-class Body(BaseModel):
-    """The base of request bodies: nothing unknown, nothing coerced."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a handler gets. ``body`` and ``query`` are instances of the operation's models."""
-
-    services: Services
-    principal: Principal
-    path: Mapping[str, str]
-    body: Any
-    query: Any
-
-
-Handler = Callable[[Call], Awaitable[BaseModel | Response | None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One endpoint. ``right`` is the scope a caller needs; None, said explicitly, makes it public.
-
-    ``problems`` lists what the handler refuses beyond what follows from the other members.
-    ``admits`` may let a request in that needs no right, because of its signature, or refuse it.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    right: str | None
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    answer: type[BaseModel] | None = None
-    status: int = 200
-    media_type: str = "application/json"
-    problems: tuple[Problem, ...] = ()
-    admits: Callable[[Services, Request], bool] | None = None
+__all__ = [
+    "BODY_MAX_BYTES",
+    "Body",
+    "Call",
+    "Handler",
+    "Operation",
+    "finish_app",
+    "routes_of",
+]
 
 
 def routes_of(operations: Iterable[Operation], services: Services) -> list[Route]:
-    """One route per path, which answers every method."""
-    by_path: dict[str, dict[str, Operation]] = {}
+    """One route per path, which answers every method.
+
+    Raises:
+        ValueError: an operation needs a right that does not exist: nobody has it, or everybody
+            would if it were taken for none.
+    """
+    operations = tuple(operations)
     for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation
+        if operation.right is not None and operation.right not in RIGHTS:
+            raise ValueError(
+                f"{operation.method} {operation.path}: there is no right {operation.right!r}"
+            )
+    by_path: dict[str, dict[str, _Performer]] = {}
+    for operation in operations:
+        performer = _Performer(operation, services, reader_of(operation, operations))
+        by_path.setdefault(operation.path, {})[operation.method] = performer
     return [Route(path, _Endpoint(services, methods)) for path, methods in by_path.items()]
 
 
-def finish_app(app: Starlette, problem_base: str, clock: Clock) -> Starlette:
-    """Makes every answer of ``app`` carry its request id, and every refusal a problem."""
+def finish_app(
+    app: Starlette, problem_base: str, clock: Clock, services: Services | None = None
+) -> Starlette:
+    """Makes every answer of ``app`` carry its request id, and every refusal a problem. With
+    ``services``, asking for what is not there counts for the client's rate."""
     app.router.redirect_slashes = False
+    if services is not None:
+        app.router.default = _Nowhere(services)
     app.add_exception_handler(HTTPException, refuse)
     app.add_middleware(Boundary, problem_base=problem_base, clock=clock)
     return app
@@ -88,21 +72,22 @@ def finish_app(app: Starlette, problem_base: str, clock: Clock) -> Starlette:
 class _Endpoint:
     """The operations of one path."""
 
-    def __init__(self, services: Services, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, services: Services, performers: Mapping[str, "_Performer"]) -> None:
         self._services = services
-        self._operations = operations
+        self._performers = performers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         method = "GET" if request.method == "HEAD" else request.method
-        operation = self._operations.get(method)
-        if operation is None:
+        performer = self._performers.get(method)
+        if performer is None:
+            await _admit_anonymous(self._services, request)
             raise self._not_allowed(request.method)
-        response = await _perform(operation, self._services, request)
+        response = await performer.perform(request)
         await response(scope, receive, send)
 
     def _not_allowed(self, method: str) -> Rejected:
-        allowed = sorted({*self._operations, *(["HEAD"] if "GET" in self._operations else [])})
+        allowed = sorted({*self._performers, *(["HEAD"] if "GET" in self._performers else [])})
         return Rejected(
             Problem.METHOD_NOT_ALLOWED,
             f"{method} is not allowed here.",
@@ -110,84 +95,100 @@ class _Endpoint:
         )
 
 
-async def _perform(operation: Operation, services: Services, request: Request) -> Response:
-    principal = NOBODY
-    is_admitted = operation.admits is not None and operation.admits(services, request)
-    if operation.right is not None and not is_admitted:
-        principal = await services.access.authenticate(request)
-        principal.require(operation.right)
-    query = _parse_query(operation.query, request) if operation.query else None
-    body = await _parse_body(operation.body, request) if operation.body else None
-    answer = await operation.handler(Call(services, principal, request.path_params, body, query))
-    # What belongs to an account stays out of shared caches.
-    headers = {"Cache-Control": "no-store"} if operation.right is not None else {}
-    if isinstance(answer, Response):
-        answer.headers.update(headers)
-        return answer
-    if answer is None:
-        return Response(status_code=operation.status, headers=headers)
-    return json_response(answer.model_dump(mode="json"), operation.status, headers)
+class _Nowhere:
+    """What answers where no operation is."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, _: Send) -> None:
+        await _admit_anonymous(self._services, Request(scope, receive))
+        raise Rejected(Problem.NOT_FOUND, "There is nothing at this address.")
 
 
-def _parse_query(model: type[BaseModel], request: Request) -> BaseModel:
-    return _validated(model, dict(request.query_params))
+class _Performer:
+    """Answers the requests of one operation."""
 
+    def __init__(self, operation: Operation, services: Services, reader: Operation | None) -> None:
+        self._operation = operation
+        self._services = services
+        self._location = reader.path if reader and operation.status == 201 else None
 
-async def _parse_body(model: type[BaseModel], request: Request) -> BaseModel:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise Rejected(
-            Problem.UNSUPPORTED_MEDIA_TYPE, "Send the body as JSON: Content-Type: application/json"
+    async def perform(self, request: Request) -> Response:
+        """The answer. Raises Rejected, and what the handler raises."""
+        operation, services = self._operation, self._services
+        principal = await self._admit(request)
+        query = parse_query(operation.query, request) if operation.query else None
+        body = await self._body(request)
+        content = content_of(request) if operation.takes_content else None
+        call = Call(services, principal, request.path_params, body, query, content)
+        key = _idempotency_key(request) if operation.takes_idempotency_key else None
+        if key is None:
+            return await self._answer(call)
+        unsafe = UnsafeRequest(
+            account_id=principal.account_id,
+            credential=request.headers["authorization"].partition(" ")[2].strip(),
+            idempotency_key=key,
+            address=f"{request.method} {request.url.path}",
+            document=[body and body.model_dump(mode="json", exclude_unset=True), str(query)],
         )
-    content = await _read_body(request)
-    try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise Rejected(Problem.BAD_BODY, f"The body is not valid JSON: {error.msg}.") from None
-    return _validated(model, document)
+        return await services.idempotency.once(unsafe, lambda: self._answer(call))
+
+    async def _body(self, request: Request) -> BaseModel | None:
+        operation = self._operation
+        if operation.body is None:
+            return None
+        return await parse_body(
+            operation.body,
+            request,
+            is_optional=operation.has_optional_body,
+            plain_member=operation.plain_member,
+        )
+
+    async def _admit(self, request: Request) -> Principal:
+        operation, services = self._operation, self._services
+        is_admitted = operation.admits is not None and operation.admits(services, request)
+        if operation.right is None or is_admitted:
+            await _admit_anonymous(services, request)
+            return replace(NOBODY, caller=services.access.caller_of(request))
+        try:
+            principal = await services.access.authenticate(request)
+        except Rejected:
+            await _admit_anonymous(services, request)
+            raise
+        services.api_calls.count(principal.account_id)
+        await services.api_limits.admit(request, principal)
+        services.access.require(principal, operation.right)
+        return principal
+
+    async def _answer(self, call: Call) -> Response:
+        operation = self._operation
+        answer = await operation.handler(call)
+        # What belongs to an account stays out of shared caches.
+        headers = {"Cache-Control": "no-store"} if operation.right is not None else {}
+        if isinstance(answer, Response):
+            answer.headers.update(headers)
+            return answer
+        if answer is None:
+            return Response(status_code=operation.status, headers=headers)
+        document = answer.model_dump(mode="json")
+        if self._location is not None:
+            headers["Location"] = _filled(self._location, call.path, document["id"])
+        return json_response(document, operation.status, headers)
 
 
-async def _read_body(request: Request) -> bytes:
-    too_large = Rejected(
-        Problem.BODY_TOO_LARGE, f"A request body may have {BODY_MAX_BYTES} bytes at most."
-    )
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > BODY_MAX_BYTES:
-        raise too_large
-    content = bytearray()
-    try:
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > BODY_MAX_BYTES:
-                raise too_large
-    except ClientDisconnect:
-        raise Rejected(Problem.BAD_BODY, "The body ended before its time.") from None
-    return bytes(content)
+async def _admit_anonymous(services: Services, request: Request) -> None:
+    address = services.access.caller_of(request).address
+    await services.api_limits.admit_anonymous(request, address)
 
 
-def _validated(model: type[BaseModel], document: Any) -> BaseModel:
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        raise _rejection(error) from None
+def _idempotency_key(request: Request) -> str | None:
+    sent = request.headers.getlist("idempotency-key")
+    # Joined as a proxy would join them, two are malformed.
+    return read_key(", ".join(sent).encode("latin-1"))
 
 
-def _rejection(error: ValidationError) -> Rejected:
-    complaints = error.errors(include_url=False, include_input=False, include_context=False)
-    errors = [
-        {
-            "field": ".".join(map(str, complaint["loc"])),
-            "code": complaint["type"],
-            "message": _message(complaint["type"], complaint["msg"]),
-        }
-        for complaint in complaints[:_ERRORS_MAX]
-    ]
-    first = errors[0]
-    detail = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
-    return Rejected(Problem.VALIDATION_ERROR, detail, errors=errors)
-
-
-def _message(code: str, message: str) -> str:
-    if code == "extra_forbidden":
-        return "There is no such member, or it cannot be set here."
-    return message
+def _filled(path: str, parameters: Mapping[str, str], id: str) -> str:
+    """The path of the object ``id``; what stands above it is in ``parameters``."""
+    *_, last = path_parameters(path)
+    return path.format_map({**parameters, last: id})
