@@ -19,12 +19,16 @@ from backend.internal.routes import internal_routes
 from backend.management import management_routes
 from backend.metrics import CONTENT_TYPE, CommitCounts, exposition
 from backend.schema import HEAD, current_revision, migrate
+from backend.search.indexer import Indexer
 from backend.services import create_services
 from backend.sweeper import Sweeper
 from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.settings import Settings, SettingsError
 from contracts.runtime.telemetry import get_logger
 from contracts.turnstile import is_dummy_secret
+
+# Of a start on SQLite: as long as 100 MB take.
+_CHECK_SECONDS = 0.25
 
 
 class Backend:
@@ -40,10 +44,19 @@ class Backend:
         self.failure = self._database.failure
         self._settings = settings
         self._services = create_services(settings, clock, self._database, operator_token)
-        self._sweeper = Sweeper(self._database, self._services.files, clock)
-        self._is_sweeping = operator_token is None
+        self._sweeper = Sweeper(
+            self._database,
+            self._services.files,
+            clock,
+            self._services.removal.sweep,
+            self._services.retention.sweep,
+            self._services.audit.remove_expired,
+            self._services.usage_reports.forget_ended,
+        )
+        self._is_server = operator_token is None
         self._is_draining = False
         self._commits = CommitCounts()
+        self._indexer = Indexer(self._database, clock, lambda: self._commits.batches)
         routes = [
             Route("/livez", _livez),
             Route("/readyz", self._readyz),
@@ -52,7 +65,9 @@ class Backend:
         ]
         if operator_token is None:
             routes += internal_routes(self._services, settings.required_internal_token())
-        self._app: ASGIApp = finish_app(Starlette(routes=routes), settings.problem_base, clock)
+        self._app: ASGIApp = finish_app(
+            Starlette(routes=routes), settings.problem_base, clock, self._services
+        )
         if operator_token is None:
             self._app = BatchEndpoint(
                 self._app,
@@ -76,30 +91,49 @@ class Backend:
         """Brings SQLite's schema up to date and opens the database while the block runs.
 
         Raises:
-            SettingsError: the database's schema is not that of this release.
+            SettingsError: the database is damaged, or its schema is not that of this release.
             SchemaError: it is of a newer release.
         """
         try:
             await self._prepare()
-            async with self._sweeping():
+            async with self._background():
                 yield
         finally:
+            await self._services.api_limits.close()
             await self._database.close()
 
     @asynccontextmanager
-    async def _sweeping(self) -> AsyncIterator[None]:
-        if not self._is_sweeping:
+    async def _background(self) -> AsyncIterator[None]:
+        """What a server does beside answering; a command's process does not live long enough."""
+        if not self._is_server:
             yield
             return
-        sweeping = asyncio.create_task(self._sweeper.run())
-        self.failure.watch(sweeping, "the sweeper")
+        tasks = [
+            self.failure.watch(asyncio.create_task(work), name)
+            for name, work in (
+                ("the sweeper", self._sweeper.run()),
+                ("the removal of deleted forms", self._services.removal.run()),
+                ("the indexer", self._indexer.run()),
+                ("the recorder of refused credentials", self._services.refusals.run()),
+                ("the recorder of used keys", self._services.key_use.run()),
+                ("the count of API calls", self._services.api_calls.run()),
+            )
+        ]
         try:
             yield
         finally:
-            sweeping.cancel()
-            await asyncio.wait([sweeping])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self._services.refusals.flush_quietly()
+            await self._services.key_use.flush_quietly()
+            await self._services.api_calls.flush_quietly()
 
     async def _prepare(self) -> None:
+        if self._is_server and not await self._database.check(_CHECK_SECONDS):
+            get_logger("backend").info(
+                "too large to be checked for damage at the start: formflow doctor does"
+            )
         if self._database.is_sqlite:
             await migrate(self._database.url)
         revision = await current_revision(self._database)

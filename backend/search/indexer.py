@@ -2,13 +2,13 @@
 
 Whatever is not indexed yet is found all the same: a search looks through it, text by text
 (``backend.submissions.service``). So the index may lag, and the indexer can be gentle: short
-transactions, and after each a pause of several times as long. What was there before the index,
-after an upgrade, is indexed in the same way.
+steps, and after each a pause of several times as long, or of a hundred times while many submissions
+come in. What was there before the index, after an upgrade, is indexed in the same way.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from backend.db import Database
@@ -25,8 +25,11 @@ from contracts.runtime.telemetry import get_logger
 _BEHIND_MS = LATE_MS + 20_000
 _BATCH = 100
 _IDLE_SECONDS = 2.0
-# The writer belongs to the intake: the indexer has it for a quarter of the time at most.
+# The writer and the processors belong to the intake: the indexer has them for a quarter of the time
+# at most, and hardly ever while there is much to commit.
 _REST = 3.0
+_REST_WHILE_BUSY = 100.0
+_BUSY_BATCHES_PER_SECOND = 20.0
 _REST_MIN_SECONDS = 0.01
 _PATROL_SECONDS = 900.0
 _PATROL_BATCH = 5_000
@@ -42,9 +45,14 @@ _log = get_logger("backend")
 class Indexer:
     """``run`` indexes for as long as it is not cancelled. Several backends may run one each."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, count_batches: Callable[[], int] = lambda: 0
+    ) -> None:
+        """``count_batches`` tells how many batches the intake has committed."""
         self._database = database
         self._clock = clock
+        self._count_batches = count_batches
+        self._counted = (time.monotonic(), count_batches())
         # Where the pass over what may have no document is.
         self._position = ""
         # The newest submission that was indexed since the index was last called complete.
@@ -69,9 +77,9 @@ class Indexer:
 
     async def catch_up(self) -> None:
         """Indexes all that is committed. Raises Rejected(UNAVAILABLE)."""
-        while await self._index_late():
+        while await self._gently(self._index_late()):
             pass
-        while await self._index_next():
+        while await self._gently(self._index_next()):
             pass
 
     async def patrol(self) -> None:
@@ -97,7 +105,7 @@ class Indexer:
         if not self._database.is_sqlite or not await self._database.transact(store.take_removed):
             return
         pages = -_PURGE_PAGES
-        while await self._write(partial(store.merge, pages=pages)):
+        while await self._gently(self._write(partial(store.merge, pages=pages))):
             pages = _PURGE_PAGES
 
     async def _index_late(self) -> bool:
@@ -114,7 +122,7 @@ class Indexer:
             store.forget_late(transaction, [item.id for item in found])
             return True
 
-        documents = _documents(found)
+        documents = await asyncio.to_thread(_documents, found)
         return await self._write(work) and len(found) == _BATCH
 
     async def _index_next(self) -> bool:
@@ -134,24 +142,32 @@ class Indexer:
             store.complete(transaction, before)
             return True
 
-        documents = _documents(found)
+        documents = await asyncio.to_thread(_documents, found)
         if not await self._write(work):
             return False
         self._newest = found[-1].id if found else _LATEST
         self._position = "" if is_last else found[-1].id
         return not is_last
 
-    async def _write(self, work: Callable[[Transaction], bool]) -> bool:
-        """The result of a transaction, after a rest."""
+    async def _gently(self, step: Awaitable[bool]) -> bool:
+        """The result of a step, after a rest."""
         started = time.monotonic()
+        more = await step
+        ended = time.monotonic()
+        before, batches = self._counted
+        self._counted = (ended, self._count_batches())
+        rate = (self._counted[1] - batches) / max(ended - before, 0.001)
+        rest = _REST_WHILE_BUSY if rate > _BUSY_BATCHES_PER_SECOND else _REST
+        await asyncio.sleep(max(rest * (ended - started), _REST_MIN_SECONDS))
+        return more
+
+    async def _write(self, work: Callable[[Transaction], bool]) -> bool:
+        """The result of a transaction."""
         try:
             return await self._database.transact(work)
         except Conflict:
             # A submission went in that moment: without it, the next time.
             return False
-        finally:
-            taken = time.monotonic() - started
-            await asyncio.sleep(max(_REST * taken, _REST_MIN_SECONDS))
 
 
 def _documents(found: Sequence[Pending]) -> list[Document]:
