@@ -1,4 +1,4 @@
-"""What goes back: JSON, problems, and the request id on every answer."""
+"""What goes back: JSON, problems, and on every answer its request id and the caller's rate."""
 
 import re
 from collections.abc import Mapping
@@ -14,8 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contracts.ids import new_id
 from contracts.problems import Problem, Rejected, problem_document
 from contracts.runtime.clock import Clock
+from contracts.runtime.rate_headers import rate_headers
 from contracts.runtime.telemetry import get_logger
 
+RATE_DECISION = "formflow.rate"
+"""Where a request's scope has the ``Decision`` about its rate, once there is one."""
 PROBLEM_TYPE = "application/problem+json"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _BY_STATUS = {
@@ -64,7 +67,8 @@ async def refuse(_: Request, error: Exception) -> Response:
 
 
 class Boundary:
-    """The outermost layer: renders what was raised and gives every answer its ``X-Request-Id``."""
+    """The outermost layer: renders what was raised and gives every answer its ``X-Request-Id``
+    and, where the rate was decided, its headers."""
 
     def __init__(self, app: ASGIApp, problem_base: str, clock: Clock) -> None:
         self._app = app
@@ -82,6 +86,9 @@ class Boundary:
             if message["type"] == "http.response.start":
                 is_started = True
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                decision = scope.get(RATE_DECISION)
+                if decision is not None:
+                    message["headers"] += rate_headers(decision)
             await send(message)
 
         try:

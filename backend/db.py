@@ -11,8 +11,9 @@ the driver (``backend.transaction``).
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from backend.sqlite_check import check_file
 from backend.sqlite_file import ensure_file
 from backend.sqlite_writer import SqliteWriter, has_disk_failed
 from backend.transaction import SqlalchemyTransaction, Transaction
@@ -32,6 +34,8 @@ Connection = AsyncConnection
 """A transaction's connection, for modules that pass it on and hold no SQL."""
 
 Result = TypeVar("Result")
+
+_join: ContextVar[Callable[[Connection], Awaitable[None]] | None] = ContextVar("join", default=None)
 
 _log = get_logger("backend")
 _AWAY = (
@@ -65,9 +69,10 @@ class Database:
     def __init__(self, url: str) -> None:
         """``url`` names an asynchronous driver: ``sqlite+aiosqlite`` or ``postgresql+asyncpg``."""
         self.url = url
-        self.is_sqlite = url.startswith("sqlite")
-        if self.is_sqlite:
-            ensure_file(Path(_path_of(url)))
+        self.file = file_of(url)
+        self.is_sqlite = self.file is not None
+        if self.file is not None:
+            ensure_file(self.file)
             self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", pool_size=1)
             self._reader = _sqlite_engine(url, "BEGIN", pool_size=_SQLITE_READERS)
         else:
@@ -75,7 +80,7 @@ class Database:
         # A commit whose fsync failed may or may not be on the disk: nothing more is promised on it.
         self.failure = Failure()
         self._write_turn = asyncio.Lock()
-        self._sqlite = SqliteWriter(_path_of(url), _PRAGMAS) if self.is_sqlite else None
+        self._sqlite = SqliteWriter(str(self.file), _PRAGMAS) if self.file else None
 
     async def transact(self, work: Callable[[Transaction], Result]) -> Result:
         """The result of ``work``, in a transaction that commits, durably, when it returns.
@@ -104,9 +109,24 @@ class Database:
             if not self.is_sqlite:
                 async with self._writer.begin() as connection:
                     yield connection
+                    await _joined(connection)
                 return
             async with self._write_turn, self._writer.begin() as connection:
                 yield connection
+                await _joined(connection)
+
+    async def check(self, seconds: float | None = None) -> bool:
+        """Looks for damage in the file of SQLite, for so long at most; False if that was not enough
+        to see all of it. PostgreSQL looks after its own.
+
+        Raises:
+            SettingsError: the file is damaged; the message says what to do.
+            Rejected: UNAVAILABLE.
+        """
+        if self.file is None:
+            return True
+        with self._translated():
+            return await asyncio.to_thread(check_file, self.file, seconds)
 
     async def durability(self) -> dict[str, str]:
         """What the connection that commits says of its durability. Raises Rejected(UNAVAILABLE)."""
@@ -142,6 +162,23 @@ class Database:
             raise _unavailable() from error
 
 
+@contextmanager
+def joined_by(work: Callable[[Connection], Awaitable[None]]) -> Iterator[None]:
+    """Makes ``work`` the last part of every transaction of ``Database.write`` that is begun in the
+    block; what it raises rolls back the transaction."""
+    token = _join.set(work)
+    try:
+        yield
+    finally:
+        _join.reset(token)
+
+
+async def _joined(connection: Connection) -> None:
+    work = _join.get()
+    if work is not None:
+        await work(connection)
+
+
 def _unavailable() -> Rejected:
     return Rejected(
         Problem.UNAVAILABLE,
@@ -171,8 +208,11 @@ def _prepare_sqlite(engine: Engine, begin: str) -> None:
         connection.exec_driver_sql(begin)
 
 
-def _path_of(url: str) -> str:
+def file_of(url: str) -> Path | None:
+    """The file of a database; None if it is PostgreSQL's. ``url`` is as for ``Database``."""
+    if not url.startswith("sqlite"):
+        return None
     database = make_url(url).database
     if not database:
         raise ValueError(f"{url} names no file")
-    return database
+    return Path(database)

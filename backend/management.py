@@ -7,13 +7,22 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.routing import Route
 
+from backend.accounts.routes import operations as account_operations
 from backend.api import Call, Operation, routes_of
+from backend.audit.routes import operations as audit_operations
+from backend.docs import operations as docs_operations
+from backend.environments.routes import operations as environment_operations
 from backend.forms.routes import operations as form_operations
+from backend.imports.routes import operations as import_operations
 from backend.keys.routes import operations as key_operations
-from backend.openapi import document
+from backend.members.routes import operations as member_operations
+from backend.openapi.document import document
+from backend.plans.routes import operations as plan_operations
 from backend.services import Services, create_services
+from backend.submissions.downloads import operations as export_operations
 from backend.submissions.files import operations as file_operations
 from backend.submissions.routes import operations as submission_operations
+from backend.usage.routes import operations as usage_operations
 from contracts import VERSION
 
 __all__ = ["OPERATIONS", "Services", "create_services", "management_routes"]
@@ -42,8 +51,16 @@ async def get_openapi_yaml(_: Call) -> Response:
 OPERATIONS: tuple[Operation, ...] = (
     *form_operations,
     *submission_operations,
+    *export_operations,
+    *import_operations,
     *file_operations,
     *key_operations,
+    *environment_operations,
+    *account_operations,
+    *member_operations,
+    *plan_operations,
+    *usage_operations,
+    *audit_operations,
     Operation(
         method="GET",
         path="/v1/health",
@@ -67,6 +84,7 @@ OPERATIONS: tuple[Operation, ...] = (
         right=None,
         media_type="application/yaml",
     ),
+    *docs_operations,
 )
 
 

@@ -55,6 +55,11 @@ def cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], str | None]:
     return rows[:limit], _encode(rows[limit - 1].id)
 
 
+def cursor_after(last_id: str | None) -> str | None:
+    """The cursor of what comes after an id; None of what comes after nothing."""
+    return None if last_id is None else _encode(last_id)
+
+
 def _encode(last_id: str) -> str:
     return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
 

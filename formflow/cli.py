@@ -14,17 +14,18 @@ from contracts.problems import Rejected
 from contracts.runtime.serving import listen, raise_descriptor_limit, run
 from contracts.runtime.settings import Settings, StartError, load_settings
 from contracts.runtime.telemetry import configure_logging
-from formflow import forms, keys
+from formflow import leases
+from formflow.backups import backup, restore
+from formflow.commands import group
 from formflow.loadtest import loadtest
-from formflow.options import print_json
+from formflow.options import Config, Data
+from formflow.output import print_json
+from formflow.resources import DESCRIBED, HELP
+from formflow.transfer import export_submissions, import_submissions
 
 GATEWAY_PORT = 8787
 BACKEND_PORT = 8788
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="A TOML file of settings.", show_default=False)
-]
-Data = Annotated[Path | None, typer.Option("--data", help="The data directory.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on.", min=0, max=65535)]
 Descriptor = Annotated[int | None, typer.Option("--fd", hidden=True)]
@@ -48,8 +49,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(keys.app, name="keys", help="API keys.")
-app.add_typer(forms.app, name="forms", help="Forms.")
+for name, described in DESCRIBED.items():
+    app.add_typer(group(HELP[name], described), name=name)
+app.add_typer(leases.app, name="leases")
+app.command("export")(export_submissions)
+app.command("import")(import_submissions)
+app.command()(backup)
+app.command()(restore)
 app.command()(loadtest)
 
 
@@ -136,15 +142,19 @@ def doctor(
     findings: list[Finding] = []
 
     async def collect() -> None:
-        findings.extend([finding async for finding in examine(settings)])
+        async for finding in examine(settings):
+            findings.append(finding)
+            if not as_json:
+                show(finding)
+
+    def show(finding: Finding) -> None:
+        typer.echo(f"{'ok ' if finding.is_good else 'BAD'}  {finding.check}: {finding.detail}")
+        if not finding.is_good:
+            typer.echo(f"     {finding.advice}")
 
     run(collect)
     if as_json:
         print_json([asdict(finding) for finding in findings])
-    for finding in [] if as_json else findings:
-        typer.echo(f"{'ok ' if finding.is_good else 'BAD'}  {finding.check}: {finding.detail}")
-        if not finding.is_good:
-            typer.echo(f"     {finding.advice}")
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(1)
 

@@ -10,18 +10,24 @@ from pathlib import Path
 
 import httpx
 
-from backend.db import Database
+from backend.db import Database, file_of
 from backend.files import create_file_store
 from backend.plans.catalogue import load_plans
 from backend.schema import HEAD, current_revision
 from contracts.problems import Rejected
+from contracts.runtime.clock import SystemClock, iso
 from contracts.runtime.settings import Settings, SettingsError
 from contracts.turnstile import is_dummy_secret
+from formflow.held_quota import holders
 from gateway.spool.summary import SpoolSummary, inspect
 
+# Looking through so many bytes of a database takes seconds.
+_LARGE_BYTES = 1_000_000_000
 _FREE_BYTES_MIN = 256 * 1024 * 1024
 _CLOCK_SECONDS_MAX = 2.0
 _TIMEOUT_SECONDS = 5.0
+# A gateway that lives ends a lease that it has not used for a day.
+_UNSEEN_MS = 2 * 24 * 3600 * 1000
 _PROBE_KEY = "doctor/probe"
 
 
@@ -36,11 +42,13 @@ class Finding:
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Every check in turn."""
+    """Every check in turn, each as soon as it is known."""
     yield _check_data_dir(settings)
     yield _check_secrets(settings)
     yield _check_turnstile(settings)
     for check, work in _CHECKS.items():
+        if check == "database file" and (size := _database_bytes(settings)) > _LARGE_BYTES:
+            yield Finding(check, True, f"looking through {size // 1_000_000} MB takes a while")
         yield await _guarded(check, work, settings)
 
 
@@ -91,14 +99,51 @@ async def _check_plans(settings: Settings) -> str:
 
 
 async def _check_database(settings: Settings) -> str:
-    database = Database(settings.sqlalchemy_url())
-    try:
-        revision = await current_revision(database)
-    finally:
-        await database.close()
+    revision = await _schema(settings)
     if revision != HEAD:
         raise SettingsError(f"the schema is at {revision or 'none'}, not {HEAD}: formflow migrate")
     return f"schema {revision}"
+
+
+async def _check_database_file(settings: Settings) -> str:
+    database = Database(settings.sqlalchemy_url())
+    try:
+        await database.check()
+    finally:
+        await database.close()
+    if not database.is_sqlite:
+        return "PostgreSQL looks after its own (data_checksums)"
+    return f"{_database_bytes(settings) // 1_000_000} MB, all in order"
+
+
+def _database_bytes(settings: Settings) -> int:
+    file = file_of(settings.sqlalchemy_url())
+    return file.stat().st_size if file is not None and file.exists() else 0
+
+
+async def _schema(settings: Settings) -> str | None:
+    database = Database(settings.sqlalchemy_url())
+    try:
+        return await current_revision(database)
+    finally:
+        await database.close()
+
+
+async def _check_leases(settings: Settings) -> str:
+    if await _schema(settings) != HEAD:
+        return "none before there is a schema"
+    held = await holders(settings)
+    before_ms = SystemClock().now_ms() - _UNSEEN_MS
+    lost = [holding for holding in held if holding.seen_at < before_ms]
+    if lost:
+        raise SettingsError(
+            "; ".join(
+                f"{holding.holder} holds {holding.units} units of quota and was last seen at "
+                f"{iso(holding.seen_at)}"
+                for holding in lost
+            )
+        )
+    return f"{len(held)} gateways hold {sum(holding.units for holding in held)} units of quota"
 
 
 async def _check_files(settings: Settings) -> str:
@@ -164,6 +209,8 @@ async def _check_backend(settings: Settings) -> str:
 _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "plans": _check_plans,
     "database": _check_database,
+    "database file": _check_database_file,
+    "leases": _check_leases,
     "file store": _check_files,
     "spools": _check_spools,
     "rate limit store": _check_redis,
@@ -173,6 +220,8 @@ _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
 _ADVICE = {
     "plans": "Mend FORMFLOW_PLANS_FILE or FORMFLOW_DEFAULT_PLAN.",
     "database": "Check FORMFLOW_DATABASE_URL; formflow migrate creates the schema.",
+    "database file": "Stop the backend before anything else is written to it.",
+    "leases": "If such a gateway and its disk are lost: formflow leases write-off frees them.",
     "file store": "Check FORMFLOW_FILES_URL and its credentials.",
     "spools": "Start a gateway for a spool that none drains (its number is that of --worker); what "
     "was refused or set aside is kept for you to look at.",

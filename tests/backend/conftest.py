@@ -1,6 +1,7 @@
 """A backend in this process, on each engine, and clients that call it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,8 +25,10 @@ def clock() -> ManualClock:
 
 
 @pytest_asyncio.fixture
-async def services(database_url: str, clock: ManualClock) -> AsyncIterator[Services]:
-    settings = load_settings(environ={}, database_url=database_url)
+async def services(
+    database_url: str, clock: ManualClock, tmp_path: Path
+) -> AsyncIterator[Services]:
+    settings = load_settings(environ={}, database_url=database_url, data_dir=tmp_path)
     database = Database(settings.sqlalchemy_url())
     async with database.write() as connection:
         await create_state(connection)
@@ -37,7 +40,7 @@ async def services(database_url: str, clock: ManualClock) -> AsyncIterator[Servi
 async def anonymous(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a credential."""
     app = Starlette(routes=management_routes(services))
-    finish_app(app, services.settings.problem_base, services.clock)
+    finish_app(app, services.settings.problem_base, services.clock, services)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://backend") as client:
         yield client

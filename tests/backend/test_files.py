@@ -198,6 +198,7 @@ async def test_a_submission_tells_its_files_in_order(
         "name": "é.png",
         "size": 5,
         "content_type": "application/pdf",
+        "sha256": "0" * 64,
         "url": "",
     }
     start = f"https://forms.example/v1/submissions/{id}/files/{first}?expires="

@@ -1,0 +1,1 @@
+"""Submissions that another form service has taken, brought in with their dates."""
