@@ -87,6 +87,12 @@ def postgresql_url(postgresql_server: str, postgresql_template: str) -> Callable
     return lambda: _postgresql_database(postgresql_server, postgresql_template)
 
 
+@pytest.fixture
+def empty_postgresql_url(postgresql_server: str) -> Callable[[], Iterator[str]]:
+    """Makes a database on PostgreSQL without any table."""
+    return lambda: _postgresql_database(postgresql_server, "template1")
+
+
 def _start_postgresql(directory: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from backend.access import RIGHTS
+from backend.accounts.roles import ROLES
 from backend.management import OPERATIONS
 from contracts.problems import Problem
 
@@ -27,3 +29,12 @@ def test_every_local_link_leads_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_role_is_documented_as_it_is() -> None:
+    documented = (ROOT / "docs/accounts.md").read_text()
+    for role in ("editor", "viewer"):
+        permissions = ", ".join(f"`{right}`" for right in sorted(ROLES[role]))
+        assert f"| `{role}` | {permissions} |" in documented
+    assert ROLES["owner"] == RIGHTS
+    assert ROLES["admin"] == RIGHTS - {"billing:view"}

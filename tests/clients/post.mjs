@@ -26,7 +26,9 @@ const clients = {
     const { createClient } = await import("@formspree/core");
     const [, endpoint, slug] = url.match(/^(.*)\/f\/([^/]+)$/);
     const result = await createClient().submitForm(slug, await form(), { endpoint });
-    return result.kind === "success" ? result : { kind: "error", errors: result.getFormErrors() };
+    if (result.kind === "success") return result;
+    const [errors, fields] = [result.getFormErrors(), result.getAllFieldErrors()];
+    return { kind: "error", errors, fields };
   },
 };
 

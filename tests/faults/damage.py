@@ -16,7 +16,7 @@ from tests.faults.ledger import Crowd, Ledger, stop
 from tests.support.processes import until
 
 _PAGE_BYTES = 4096
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 _LINES_MAX = 5
 WRONG = frozenset({"silent", "trace", "hung"})
 
@@ -28,6 +28,13 @@ def flip(chance: random.Random, path: Path) -> None:
         start = chance.randrange(0, len(data), _PAGE_BYTES)
         for _ in range(chance.randint(1, 64)):
             data[min(start + chance.randrange(_PAGE_BYTES), len(data) - 1)] = chance.randrange(256)
+    path.write_bytes(data)
+
+
+def flip_bit(chance: random.Random, path: Path) -> None:
+    """Changes one bit."""
+    data = bytearray(path.read_bytes())
+    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     path.write_bytes(data)
 
 
@@ -51,6 +58,7 @@ def scramble_page(chance: random.Random, path: Path) -> None:
 
 KINDS: dict[str, Callable[[random.Random, Path], None]] = {
     "flip": flip,
+    "bit": flip_bit,
     "shorten": shorten,
     "empty": empty,
     "scramble": scramble_page,

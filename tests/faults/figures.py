@@ -14,6 +14,7 @@ RUNS: dict[str, Callable[[Path, Size], Awaitable[Figure]]] = {
     "full-disk": storage_figures.full_disk,
     "locked": storage_figures.locked_database,
     "damage": storage_figures.damaged_files,
+    "backups": storage_figures.restored_backups,
     "clocks": storage_figures.clock_jumps,
     "keys": fleet_figures.key_races,
     "quota": fleet_figures.quota_races,

@@ -121,7 +121,9 @@ class FaultyFleet(Fleet):
     def bootstrap(self) -> None:
         """Makes the first account, its form and its key."""
         headers = {"authorization": f"Bearer {TOKEN}"}
-        answer = httpx.post(self.urls["backend"] + internal.BOOTSTRAP, headers=headers)
+        answer = httpx.post(
+            self.urls["backend"] + internal.BOOTSTRAP, headers=headers, timeout=20.0
+        )
         self.first = orjson.loads(answer.raise_for_status().content)
         self.management_keys["demo"] = self.first["management_key"]
 
@@ -149,6 +151,8 @@ class FaultyFleet(Fleet):
             "PORT": str(port),
             "DRAIN_SECONDS": "0",
             "LOG_LEVEL": "warning",
+            # Trials of revocation take a key each.
+            "KEY_MINTS_PER_HOUR": "10000",
         }
         return settings | self.settings | self.overrides.get(name, {})
 

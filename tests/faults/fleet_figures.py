@@ -104,8 +104,7 @@ async def _outage(directory: Path, size: Size, kind: Literal["kill", "hang"]) ->
     return Figure(
         "F10",
         f"the backend is away ({kind}) at 200 posts/s",
-        "0 lost, p99 < 50 ms, drained < 60 s, live p99 < 2× (or 20 ms), backend ≤ 1.2× "
-        "(+ 50/s a gateway)",
+        "0 lost, p99 < 50 ms, drained < 60 s, live p99 < 2× (or 20 ms), backend ≤ 1.2×",
         {
             "away": found.statuses_away,
             "lost": len(found.lost),

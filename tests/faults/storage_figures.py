@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.faults import clocks, cycles, damage, disk, locked, powercut
+from tests.faults import backups, clocks, cycles, damage, disk, locked, powercut
 from tests.faults.figure import MIB, Figure, Size, need
 from tests.faults.paced import percentile
 from tests.faults.postgres import postgresql_database
@@ -160,4 +160,19 @@ async def clock_jumps(directory: Path, size: Size) -> Figure:
         {"statuses": dict(found.statuses), "recognised": found.recognised},
         is_met and set(found.statuses) == {200},
         f"{size.long(5.0)} s between",
+    )
+
+
+async def restored_backups(directory: Path, size: Size) -> Figure:
+    """F17: backups under load, each restored."""
+    count = size.times(20)
+    outcome = await backups.run_backups(directory, count)
+    return Figure(
+        "F17",
+        "backups under load and kill -9, restored",
+        "integrity ok, counters = rows, nothing acknowledged before it lost",
+        {"whole": f"{outcome.restored} of {count}", "submissions": outcome.submissions},
+        outcome.restored == count and not outcome.wrong,
+        f"{count} backups",
+        outcome.wrong,
     )

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_a_jump_by_an_hour_or_a_day_refuses_and_loses_nothing(tmp_path: Path) -> None:
     found = asyncio.run(run_jumps(tmp_path, 0.2))
-    assert set(found.statuses) == {200}
+    assert set(found.statuses) <= {200, 202}
     assert found.lost == []
     assert found.recognised == RECOGNISED
 

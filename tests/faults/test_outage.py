@@ -19,8 +19,8 @@ def test_posts_are_queued_drained_and_stored_once(tmp_path: Path) -> None:
     assert found.statuses_away[202] > 300
     assert (found.lost, found.doubled) == ([], [])
     assert found.drain_seconds < 60
-    # A little slack: the figure itself is for the long set.
-    assert found.peak_ratio <= PEAK_RATIO_MAX + 0.3
+    # A little slack for a machine that does other things: the figure is for the long set.
+    assert found.peak_ratio <= PEAK_RATIO_MAX + 0.2
     assert found.probes_at_once <= 2
 
 

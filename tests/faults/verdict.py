@@ -16,10 +16,11 @@ from backend.tables import accounts, forms, submissions, usage_months
 from contracts.runtime.settings import PREFIX, Settings, load_settings
 from tests.faults.fleet import FaultyFleet
 from tests.faults.ledger import Entry, Ledger
+from tests.support.patience import AsyncPatientTransport
 
 PLAN_SETTINGS = ("PLANS_FILE", "DEFAULT_PLAN")
 _ASKED_AT_ONCE = 8
-_DIRECT_MAX = 200
+_DIRECT_MAX = 100
 
 
 @dataclass(slots=True)
@@ -119,7 +120,7 @@ async def _unresolved(fleet: FaultyFleet, entries: Sequence[Entry], stored: set[
     asked = [*entries[::step], *(entry for entry in entries if not stored.issuperset(entry.ids))]
     turns = asyncio.Semaphore(_ASKED_AT_ONCE)
     async with httpx.AsyncClient(
-        base_url=fleet.urls["backend"], timeout=20.0, trust_env=False
+        base_url=fleet.urls["backend"], timeout=20.0, transport=AsyncPatientTransport()
     ) as client:
 
         async def look(entry: Entry) -> str | None:

@@ -43,3 +43,20 @@ def test_a_test_secret_of_turnstile_is_warned_of_at_the_start(tmp_path: Path) ->
     assert product.stop() == 0
     assert "one of Cloudflare's test secrets" in product.log
     assert DUMMY not in product.log
+
+
+def test_a_damaged_database_is_named_and_no_backend_starts_on_it(tmp_path: Path) -> None:
+    settings = {"DATA_DIR": str(tmp_path / "data"), "INTERNAL_TOKEN": "a-token-for-the-tests"}
+    assert run_formflow("migrate", **settings).returncode == 0
+    database = tmp_path / "data" / "formflow.db"
+    data = bytearray(database.read_bytes())
+    data[2 * 4096 : 3 * 4096] = b"\xff" * 4096
+    database.write_bytes(data)
+    backend = run_formflow("backend", PORT="0", **settings)
+    assert backend.returncode == 1
+    assert f"{database} is damaged" in backend.stderr
+    assert "restore a backup" in backend.stderr
+    assert len(backend.stderr.splitlines()) == 1
+    doctor = run_formflow("doctor", **settings)
+    assert "BAD  database file" in doctor.stdout
+    assert bytes(data) == database.read_bytes()

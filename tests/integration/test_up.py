@@ -86,7 +86,7 @@ def test_the_commands_work_on_the_data_directory_and_on_a_url(product: Product) 
     made = json.loads(run_formflow("keys", "create", "shell", "--json", *data).stdout)
     keys = json.loads(run_formflow("keys", "list", "--json", *url).stdout)
     assert made["id"] in [key["id"] for key in keys]
-    assert run_formflow("keys", "revoke", made["id"], *url).returncode == 0
+    assert run_formflow("keys", "revoke", made["id"], "--yes", *url).returncode == 0
     assert "revoked" in run_formflow("keys", "list", *data).stdout
 
 

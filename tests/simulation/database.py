@@ -73,7 +73,7 @@ class SimulatedDatabase:
 
     def _fill(self, accounts: dict[str, str], forms: dict[str, str]) -> None:
         execute = self.connection.execute
-        execute("INSERT INTO config_state VALUES (1, 'epoch', 1)")
+        execute("INSERT INTO config_state (id, epoch, revision) VALUES (1, 'epoch', 1)")
         for account, plan in accounts.items():
             execute("INSERT INTO accounts VALUES (?, ?, ?, 0)", (account, account, plan))
         for form, account in forms.items():

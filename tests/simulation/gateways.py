@@ -73,7 +73,7 @@ class Gateway:
         )
         self._revision = 0
         self._is_away = False
-        self._is_stating = self._is_draining = self._is_polling = False
+        self.is_stating = self._is_draining = self._is_polling = False
         self.later(0.0, self._tick)
 
     def crash(self) -> None:
@@ -176,9 +176,9 @@ class Gateway:
         self._poll()
 
     def _state(self) -> None:
-        if self._is_stating or not self.book.due.is_set():
+        if self.is_stating or not self.book.due.is_set():
             return
-        self._is_stating = True
+        self.is_stating = True
         statement = self.book.statement()
         body = internal.encode_statement(statement)
         self._world.call(
@@ -186,7 +186,7 @@ class Gateway:
         )
 
     def _stated(self, statement: LeaseStatement, answer: bytes | None) -> None:
-        self._is_stating = False
+        self.is_stating = False
         if answer is None:
             self.book.fail()
             return

@@ -188,7 +188,7 @@ class World:
     def _run_until_quiet(self) -> None:
         for _ in range(100):
             self.schedule.run(self.schedule.now + 4.0)
-            if not any(gateway.spool or gateway.book.due.is_set() for gateway in self.gateways):
+            if not any(map(_is_busy, self.gateways)):
                 return
         raise Violation("something is never drained or stated")
 
@@ -236,6 +236,11 @@ class World:
         self.schedule.run(self.schedule.now + 5.0)
         if stored != [True] * left + [False]:
             raise Violation(f"{sum(stored)} of {left} units that are left can be used")
+
+
+def _is_busy(gateway: Gateway) -> bool:
+    # What is due is no longer so once it is on its way.
+    return bool(gateway.spool or gateway.is_stating or gateway.book.due.is_set())
 
 
 def posts_of(gateway: Gateway, submissions: Sequence[Submission]) -> Callable[[], None]:

@@ -1,6 +1,7 @@
 """One backend and several gateways as real processes, each on a port of its own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 
 from contracts import internal
+from tests.support.patience import PatientTransport
 from tests.support.processes import clean_environment, until
 
 TOKEN = "an-internal-token-for-tests"
@@ -38,7 +40,12 @@ class Fleet:
     def manager(self) -> httpx.Client:
         """A client of the management API."""
         headers = {"authorization": f"Bearer {self.first['management_key']}"}
-        return httpx.Client(base_url=self.urls["backend"], headers=headers, timeout=20.0)
+        return httpx.Client(
+            base_url=self.urls["backend"],
+            headers=headers,
+            timeout=20.0,
+            transport=PatientTransport(),
+        )
 
     def start(self, name: str) -> None:
         """Starts a process, on the port it had before if it ran before."""
@@ -103,7 +110,9 @@ def running_fleet(directory: Path, gateways: int, **settings: str) -> Iterator[F
     try:
         fleet.start("backend")
         headers = {"authorization": f"Bearer {TOKEN}"}
-        answer = httpx.post(fleet.urls["backend"] + internal.BOOTSTRAP, headers=headers)
+        answer = httpx.post(
+            fleet.urls["backend"] + internal.BOOTSTRAP, headers=headers, timeout=20.0
+        )
         fleet.first = answer.raise_for_status().json()
         for number in range(gateways):
             fleet.start(f"gateway-{number}")
@@ -113,9 +122,18 @@ def running_fleet(directory: Path, gateways: int, **settings: str) -> Iterator[F
 
 
 def free_port() -> int:
-    """A port that nothing listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on just now, and that the kernel gives to no connection: while
+    its process is down, a client of it could be given that very port, and keep it."""
+    ports = list(range(10_000, _ephemeral_ports_begin()))
+    random.shuffle(ports)
+    for port in ports:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no port is free")
+
+
+def _ephemeral_ports_begin() -> int:
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
 
 def resident_bytes(pid: int) -> int:

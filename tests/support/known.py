@@ -47,7 +47,7 @@ class Process:
     async def learn(self) -> None:
         """Uses the form and the key."""
         assert await self.forms.resolve("contact") == FORM
-        assert await self.keys.authenticate(BEARER, FORM) is not None
+        assert await self.keys.authenticate(BEARER, FORM, "192.0.2.7") is not None
 
 
 def backend_with_form_and_key() -> MiniBackend:

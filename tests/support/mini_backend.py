@@ -19,6 +19,7 @@ from contracts import internal
 from contracts.forms import FormConfig, KeyGrant, QuotaState
 from contracts.leases import Lease, LeaseStatement
 from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
+from contracts.usage import UsageReport
 
 TOKEN = "an-internal-token-for-tests"
 
@@ -45,6 +46,8 @@ class MiniBackend:
     commit_gate: asyncio.Event | None = None
     verify_gate: asyncio.Event | None = None
     drops_answers: int = 0
+    drops_reports: int = 0
+    takes_reports: bool = True
     undecodable: set[str] = field(default_factory=set)
     oldest_revision: int = 0
     is_feed_cut: bool = False
@@ -53,7 +56,9 @@ class MiniBackend:
     batches: list[list[Submission]] = field(default_factory=list)
     lookups: list[list[str]] = field(default_factory=list)
     verified: list[str] = field(default_factory=list)
+    key_questions: list[internal.KeyQuestion] = field(default_factory=list)
     statements: list[LeaseStatement] = field(default_factory=list)
+    reports: list[UsageReport] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     public: list[Request] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,6 +86,13 @@ class MiniBackend:
         """Revokes a key, as the feed will tell."""
         self.revision += 1
         self._ended.append((self.revision, self.keys.pop(text).key_id))
+        self._wake()
+
+    def change_key(self, text: str, grant: KeyGrant) -> None:
+        """Changes what a key may, as the feed will tell."""
+        self.revision += 1
+        self.keys[text] = grant
+        self._ended.append((self.revision, grant.key_id))
         self._wake()
 
     def restore(self, epoch: str) -> None:
@@ -123,6 +135,7 @@ class MiniBackend:
             Route(internal.LEASES, self._take_statement, methods=["POST"]),
             Route(internal.VERIFY_KEY, self._verify_key, methods=["POST"]),
             Route(internal.CHANGES, self._feed, methods=["GET"]),
+            Route(internal.USAGE, self._take_report, methods=["POST"]),
             Route("/v1/{path:path}", self._public, methods=["GET", "POST"]),
         ]
         return _Switched(self, Starlette(routes=routes))
@@ -165,6 +178,15 @@ class MiniBackend:
         self.statements.append(statement)
         return Response(internal.encode_session(statement.session))
 
+    async def _take_report(self, request: Request) -> Response:
+        if not self.takes_reports:
+            return Response(status_code=404)
+        self.reports.append(internal.decode_usage_report(await request.body()))
+        if self.drops_reports:
+            self.drops_reports -= 1
+            raise httpx.ReadTimeout("no answer")
+        return Response(b"{}")
+
     async def _find_receipt(self, request: Request) -> Response:
         question = internal.decode_idempotency_question(await request.body())
         self.questions.append(question)
@@ -190,7 +212,9 @@ class MiniBackend:
         return Response(self._spoilt(internal.encode_lookup(answer)))
 
     async def _verify_key(self, request: Request) -> Response:
-        text = internal.decode_key(await request.body())
+        question = internal.decode_key(await request.body())
+        text = question.text
+        self.key_questions.append(question)
         self.verified.append(text)
         answer = internal.VerifyAnswer(self.epoch, self.revision, self.keys.get(text))
         if self.verify_gate is not None:

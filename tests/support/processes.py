@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import orjson
 
+from tests.support.patience import PatientTransport
+
 _START_SECONDS = 30.0
 _STOP_SECONDS = 35.0
 
@@ -59,7 +61,10 @@ class Product:
 
     def manager(self) -> httpx.Client:
         """A client with the first management key."""
-        return self.client(authorization=f"Bearer {self._management_key}")
+        headers = {"authorization": f"Bearer {self._management_key}"}
+        return httpx.Client(
+            base_url=self.url, headers=headers, timeout=20.0, transport=PatientTransport()
+        )
 
     def lift_rate_limit(self) -> None:
         """Lets one visitor post to the demo form as often as a test needs."""
