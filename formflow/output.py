@@ -32,13 +32,15 @@ def print_json(value: Any) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """A line for each row, with these members; cut to the width of the terminal, if it is one."""
+    """A line for each row, with these members (``actor.name`` is one of a member); cut to the width
+    of the terminal, if it is one."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         # Ids are there to be copied: the others give way.
         table.add_column(column, no_wrap=column == "id" or column.endswith("_id"))
     for row in rows:
-        table.add_row(*(_line(row.get(column)) for column in columns))
+        members = {**row, **dict(_flat(row))}
+        table.add_row(*(_line(members.get(column)) for column in columns))
     _console().print(table)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.access import Principal
 from backend.submissions.store import is_within
-from backend.tables import files, submissions
+from backend.tables import files, forms, submissions
 
 _columns = (
     files.c.id,
@@ -57,11 +57,15 @@ async def files_of(
 async def find_file(
     connection: AsyncConnection, submission_id: str, id: str, principal: Principal | None
 ) -> FileRow | None:
-    """A file of a submission; with a principal, only if the submission is within its reach."""
-    statement = select(*_columns).where(files.c.id == id, files.c.submission_id == submission_id)
-    if principal is not None:
-        reachable = select(submissions.c.id).where(is_within(principal))
-        statement = statement.where(files.c.submission_id.in_(reachable))
+    """A file of a submission to a form that is not deleted; with a principal, only if the
+    submission is within its reach."""
+    alive = select(forms.c.id).where(forms.c.deleted_at.is_(None))
+    is_shown = submissions.c.form_id.in_(alive) if principal is None else is_within(principal)
+    statement = (
+        select(*_columns)
+        .join(submissions, submissions.c.id == files.c.submission_id)
+        .where(files.c.id == id, files.c.submission_id == submission_id, is_shown)
+    )
     row = (await connection.execute(statement)).first()
     return FileRow(**row._mapping) if row else None
 

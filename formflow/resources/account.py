@@ -34,7 +34,7 @@ AUDIT = (
             SINCE,
             UNTIL,
         ),
-        columns=("occurred_at", "action", "target", "actor", "address", "outcome", "count"),
+        columns=("occurred_at", "action", "target", "actor.kind", "actor.name", "address", "count"),
         limit=LISTED,
     ),
     Command(

@@ -18,6 +18,7 @@ from backend.changes import create_state
 from backend.db import Database
 from backend.internal.routes import internal_routes
 from backend.management import Services, create_services
+from backend.removal.service import BATCH
 from backend.sweeper import Sweeper
 from backend.tables import files, idempotency_keys
 from contracts import internal
@@ -266,6 +267,21 @@ async def test_a_link_works_without_a_credential_for_a_quarter_of_an_hour(
     clock.advance(2)
     answer = await client.get(link.raw_path.decode())
     assert (answer.status_code, answer.json()["title"]) == (404, "There is nothing here")
+
+
+async def test_a_link_ends_with_the_form_before_all_of_it_is_removed(
+    client: httpx.AsyncClient, services: Services, account: Account
+) -> None:
+    form = await add_form(services, account)
+    for _ in range(BATCH):
+        await add_submission(services, form)
+    id = await add_submission(services, form)
+    await add_file(services, id, b"data")
+    link = await link_of(client, id)
+    assert (await client.delete(f"/v1/forms/{form.id}")).status_code == 204
+    async with services.database.read() as connection:
+        assert (await connection.execute(select(files.c.id))).all()
+    assert (await client.get(link.raw_path.decode())).status_code == 404
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

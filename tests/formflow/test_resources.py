@@ -36,7 +36,9 @@ def test_every_command_is_an_operation_with_such_members(command: Command) -> No
     assert sent <= known
     if command.columns and command.is_paged:
         assert {"limit", "cursor"} <= known
-    shown = set(command.columns) | ({command.prints} if command.prints else set())
+    shown = {column.partition(".")[0] for column in command.columns} | (
+        {command.prints} if command.prints else set()
+    )
     if command.columns:
         assert operation.answer is not None
         [item] = operation.answer.model_fields["data"].annotation.__args__  # type: ignore[union-attr]
