@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backend.db import Database
 from contracts.runtime.settings import StartError
 
-HEAD = "0004"
+HEAD = "0005"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number, as long as every version uses the same.
 _LOCK_ID = 7_308_895

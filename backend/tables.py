@@ -4,6 +4,8 @@ Times are Unix milliseconds. Ids are typed text (``contracts.ids``). JSON is kep
 travels as the escape ``\\u0000``, which PostgreSQL's ``jsonb`` would refuse.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -16,6 +18,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
+    true,
 )
 
 metadata = MetaData(
@@ -26,6 +30,12 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """What makes an index one of some rows only, on both engines."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 config_state = Table(
     "config_state",
@@ -110,6 +120,11 @@ forms = Table(
     # The declared fields, as JSON text.
     Column("fields", Text),
     Column("enforce_fields", Boolean, nullable=False, server_default=false()),
+    # The answer to visitors who leave an address; null for usual words.
+    Column("autoresponse_enabled", Boolean, nullable=False, server_default=false()),
+    Column("autoresponse_subject", Text),
+    Column("autoresponse_message", Text),
+    Column("silence_alarm_enabled", Boolean, nullable=False, server_default=true()),
     Index(None, "account_id", "id"),
 )
 
@@ -128,6 +143,9 @@ submissions = Table(
     Column("charged", Integer, nullable=False),
     Column("key_id", Text),
     Column("is_read", Boolean, nullable=False, server_default=false()),
+    # When a change of its filing handed it to delivery, or it turned out to be spam after its
+    # commit had: nothing is delivered of itself twice.
+    Column("delivery_began_at", BigInteger),
     # Lists read a range of it for each way of filing they want. It stands in for an index of form
     # and id, too, so that a commit has one to keep, not two.
     Index(None, "form_id", "status", "is_read", "id"),
@@ -348,4 +366,119 @@ api_answers = Table(
     # Sealed: an answer may show a key in full.
     Column("content", Text, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("form_id", Text, ForeignKey("forms.id"), nullable=False),
+    Column("url", Text, nullable=False),
+    # What the receiver understands: formflow, slack, discord or telegram.
+    Column("format", Text, nullable=False),
+    # A JSON list.
+    Column("events", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("disabled_reason", Text),
+    # A JSON object, sealed: headers carry credentials.
+    Column("headers", Text),
+    # Sealed. After a rotation the one before it signs, too, until then.
+    Column("secret", Text, nullable=False),
+    Column("previous_secret", Text),
+    Column("previous_secret_until", BigInteger),
+    # Failed deliveries since the last one that succeeded, and when the first of them failed.
+    Column("failures_in_row", Integer, nullable=False, server_default="0"),
+    Column("failing_since", BigInteger),
+    Column("last_delivery_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index(None, "form_id", "id"),
+    Index(None, "account_id", "id"),
+)
+
+# What is to be delivered, written by the transaction that causes it. The dispatcher makes
+# deliveries of a row and removes it.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("form_id", Text),
+    Column("event", Text, nullable=False),
+    # A JSON list: submissions of one form that a transaction stored or released.
+    Column("submission_ids", Text),
+    # A JSON object: what a notice to the owners says.
+    Column("details", Text),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# One event on its way to one target. What it says is made of the submission at each attempt.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("accounts.id"), nullable=False),
+    Column("form_id", Text),
+    Column("submission_id", Text, index=True),
+    Column("kind", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("webhook_id", Text),
+    # The address of a mail.
+    Column("recipient", Text),
+    Column("details", Text),
+    # What is attempted at most so many times at once: the id of a webhook, or "mail".
+    Column("target", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    # Attempts that ended; the next one is due at ``next_at``. While one is under way that is when
+    # its claim ends, and others may take it over.
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("claim", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    # Of the last attempt: the status of HTTP or SMTP, and what went wrong.
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Column("replay_of", Text),
+    Index("ix_deliveries_due", "target", "next_at", **_where("status = 'pending'")),
+    Index("ix_deliveries_webhook_id_id", "webhook_id", "id", **_where("webhook_id IS NOT NULL")),
+    Index("ix_deliveries_form_id_id", "form_id", "id", **_where("form_id IS NOT NULL")),
+    Index("ix_deliveries_finished_at", "finished_at", **_where("finished_at IS NOT NULL")),
+)
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column("delivery_id", Text, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    # Not the attempt's number: what a crash interrupted is attempted again under the same one.
+    Column("started_at", BigInteger, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+    # The beginning of the answer.
+    Column("answer", Text),
+    Column("request_url", Text),
+    # A JSON object, without the values of headers that carry credentials.
+    Column("request_headers", Text),
+)
+
+# Whom a form has answered on a day: nobody is answered twice.
+autoresponses = Table(
+    "autoresponses",
+    metadata,
+    Column("form_id", Text, primary_key=True),
+    # A digest of the address.
+    Column("address", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+)
+
+# Forms whose owners know that nothing comes any more.
+form_silences = Table(
+    "form_silences",
+    metadata,
+    Column("form_id", Text, primary_key=True),
+    Column("silent_since", BigInteger, nullable=False),
+    Column("told_at", BigInteger, nullable=False),
 )

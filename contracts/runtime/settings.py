@@ -34,6 +34,9 @@ def _split_list(value: Any) -> Any:
 
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_split_list)]
+Seconds = Annotated[
+    tuple[Annotated[float, Field(ge=0, le=7 * 24 * 3600)], ...], BeforeValidator(_split_list)
+]
 
 
 class Settings(BaseModel):
@@ -119,6 +122,32 @@ class Settings(BaseModel):
         None,
         description="Encrypts what must be recoverable, such as Turnstile secrets; at least 16 "
         "characters. `formflow up` makes one.",
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="The server that mails go out by: `smtp://user:password@host:587` (STARTTLS "
+        "where it is offered) or `smtps://…:465`. Without one they are written to `mail` in the "
+        "data directory.",
+    )
+    mail_from: str = Field(
+        "FormFlow <formflow@localhost>", description="Who mails are from, unless a form says."
+    )
+    webhook_allow_http: bool = Field(
+        False, description="Whether webhooks may go to `http://` addresses."
+    )
+    webhook_allow_cidrs: Networks = Field(
+        (),
+        description="Networks (CIDR, comma-separated) that webhooks may go to though they are "
+        "private, such as `10.1.0.0/16`.",
+    )
+    delivery_retry_seconds: Seconds = Field(
+        (1.0, 10.0, 60.0, 600.0, 3600.0),
+        min_length=1,
+        description="Pauses before the second attempt of a delivery, the third, and so on; the "
+        "last one goes for all that follow.",
+    )
+    delivery_attempts: int = Field(
+        5, ge=1, le=20, description="Attempts of a delivery before it has failed."
     )
     staging_dir: Path | None = Field(
         None,
@@ -246,9 +275,17 @@ def settings_table() -> str:
     """The reference table, as Markdown."""
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, "", ()) else f"`{field.default}`"
+        default = _shown(field.default)
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if default in (None, "", ()):
+        return ""
+    if isinstance(default, tuple):
+        return f"`{','.join(f'{part:g}' for part in default)}`"
+    return f"`{default}`"
 
 
 def child_environment(**values: str) -> dict[str, str]:
