@@ -1,0 +1,1 @@
+"""Calls to hosts that a customer named: the only place that makes them."""
