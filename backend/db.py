@@ -4,9 +4,9 @@ One schema and one set of queries serve both. On SQLite all writes go through on
 an immediate transaction, and reads have connections of their own, so that no reader ever waits for
 a writer. A commit returns after its fsync.
 
-``transact`` is for the intake, where every hop between event loop and driver counts: the whole
-transaction is one synchronous function, which on SQLite runs in a thread of its own, straight on
-the driver (``backend.transaction``).
+``transact`` and ``look`` are for the intake and for delivery, where every hop between event loop
+and driver counts: the whole transaction is one synchronous function, which on SQLite runs in a
+thread of its own, straight on the driver (``backend.transaction``).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from backend.sqlite_check import check_file
 from backend.sqlite_file import ensure_file
-from backend.sqlite_writer import SqliteWriter, has_disk_failed
+from backend.sqlite_thread import SqliteThread, has_disk_failed
 from backend.transaction import SqlalchemyTransaction, Transaction
 from contracts.problems import Problem, Rejected
 from contracts.runtime.failure import Failure
@@ -80,7 +80,10 @@ class Database:
         # A commit whose fsync failed may or may not be on the disk: nothing more is promised on it.
         self.failure = Failure()
         self._write_turn = asyncio.Lock()
-        self._sqlite = SqliteWriter(str(self.file), _PRAGMAS) if self.file else None
+        self._sqlite = self._sqlite_reader = None
+        if self.file is not None:
+            self._sqlite = SqliteThread(str(self.file), _PRAGMAS, "BEGIN IMMEDIATE")
+            self._sqlite_reader = SqliteThread(str(self.file), _PRAGMAS, "BEGIN")
 
     async def transact(self, work: Callable[[Transaction], Result]) -> Result:
         """The result of ``work``, in a transaction that commits, durably, when it returns.
@@ -93,6 +96,15 @@ class Database:
                     return await connection.run_sync(lambda sync: work(SqlalchemyTransaction(sync)))
             async with self._write_turn:
                 return await self._sqlite.transact(work)
+
+    async def look(self, work: Callable[[Transaction], Result]) -> Result:
+        """The result of ``work``, which only reads: for what is read again and again, as
+        ``transact`` is for what is written."""
+        with self._translated():
+            if self._sqlite_reader is not None:
+                return await self._sqlite_reader.transact(work)
+            async with self._reader.connect() as connection:
+                return await connection.run_sync(lambda sync: work(SqlalchemyTransaction(sync)))
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -145,6 +157,8 @@ class Database:
         await self._reader.dispose()
         if self._sqlite is not None:
             await self._sqlite.close()
+        if self._sqlite_reader is not None:
+            await self._sqlite_reader.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

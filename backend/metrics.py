@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from backend.delivery.recorder import DeliveryCounts
+from backend.delivery.store import Backlog
 from contracts.submissions import ItemResult
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -24,12 +26,18 @@ class CommitCounts:
         self.items.update(result.status.value for result in results)
 
 
-def exposition(commits: CommitCounts, durability: Mapping[str, str]) -> bytes:
+def exposition(
+    commits: CommitCounts,
+    deliveries: DeliveryCounts,
+    backlog: Backlog,
+    durability: Mapping[str, str],
+) -> bytes:
     """The metrics in Prometheus's text format."""
     # Imported when it is first asked for: a backend that nobody scrapes starts without it.
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.metrics_core import (
         CounterMetricFamily,
+        GaugeMetricFamily,
         InfoMetricFamily,
         Metric,
         SummaryMetricFamily,
@@ -42,8 +50,36 @@ def exposition(commits: CommitCounts, durability: Mapping[str, str]) -> bytes:
             )
             for result, count in commits.items.items():
                 items.add_metric([result], count)
+            attempts = CounterMetricFamily(
+                "formflow_delivery_attempts",
+                "Attempts of deliveries, by kind and what they came to.",
+                labels=["kind", "verdict"],
+            )
+            for labels, count in deliveries.attempts.items():
+                attempts.add_metric(labels, count)
             return [
                 items,
+                attempts,
+                GaugeMetricFamily(
+                    "formflow_outbox_rows",
+                    "Rows of the outbox: events of which no deliveries are made yet.",
+                    backlog.waiting,
+                ),
+                GaugeMetricFamily(
+                    "formflow_outbox_set_aside",
+                    "Rows of the outbox that no deliveries could be made of.",
+                    backlog.set_aside,
+                ),
+                GaugeMetricFamily(
+                    "formflow_deliveries_pending",
+                    "Deliveries that have not ended.",
+                    backlog.pending,
+                ),
+                GaugeMetricFamily(
+                    "formflow_delivery_lag_seconds",
+                    "How late the delivery was that has been due the longest, when last looked.",
+                    deliveries.lag_seconds,
+                ),
                 SummaryMetricFamily(
                     "formflow_commit_seconds",
                     "Commits of batches, from their arrival to their fsync.",

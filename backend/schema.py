@@ -6,9 +6,9 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.db import Database
-from contracts.runtime.settings import StartError
+from contracts.runtime.settings import SettingsError, StartError
 
-HEAD = "0005"
+HEAD = "0007"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number, as long as every version uses the same.
 _LOCK_ID = 7_308_895
@@ -36,6 +36,25 @@ async def migrate(url: str) -> None:
             await connection.run_sync(_upgrade)
     finally:
         await database.close()
+
+
+async def ensure_schema(database: Database) -> None:
+    """Upgrades SQLite's schema to ``HEAD``; PostgreSQL's, which several releases may share, must be
+    there.
+
+    Raises:
+        SettingsError: the schema is not that of this release.
+        SchemaError: it is of a newer version.
+        Rejected: UNAVAILABLE.
+    """
+    if database.is_sqlite:
+        await migrate(database.url)
+    revision = await current_revision(database)
+    if revision != HEAD:
+        raise SettingsError(
+            f"FORMFLOW_DATABASE_URL: the schema is at version {revision or 'none'}, this "
+            f"release needs {HEAD}: run `formflow migrate`"
+        )
 
 
 async def current_revision(database: Database) -> str | None:

@@ -311,6 +311,8 @@ form_days = Table(
     Column("held", BigInteger, nullable=False),
     Column("test", BigInteger, nullable=False),
     Column("file_bytes", BigInteger, nullable=False),
+    # Those of the submissions that are probes of the owner's: no sign that the form is used.
+    Column("probes", BigInteger, nullable=False, server_default="0"),
 )
 
 # What left no submission behind: outcomes of posts, calls of the API.
@@ -381,7 +383,7 @@ webhooks = Table(
     Column("events", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("disabled_reason", Text),
-    # A JSON object, sealed: headers carry credentials.
+    # A JSON object, its values sealed: headers carry credentials.
     Column("headers", Text),
     # Sealed. After a rotation the one before it signs, too, until then.
     Column("secret", Text, nullable=False),
@@ -411,6 +413,8 @@ outbox = Table(
     # A JSON object: what a notice to the owners says.
     Column("details", Text),
     Column("created_at", BigInteger, nullable=False),
+    # No deliveries could be made of it: it is tried again when a backend starts.
+    Column("set_aside_at", BigInteger),
 )
 
 # One event on its way to one target. What it says is made of the submission at each attempt.
@@ -481,4 +485,73 @@ form_silences = Table(
     Column("form_id", Text, primary_key=True),
     Column("silent_since", BigInteger, nullable=False),
     Column("told_at", BigInteger, nullable=False),
+)
+
+# Of a token only the digest is kept.
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    # Whom it signs in; null for the address of nobody yet, who is signed up.
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), index=True),
+    Column("email", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("used_at", BigInteger),
+    # Of whoever asked for it.
+    Column("address", Text),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("token_hash", Text, nullable=False, unique=True),
+    # Whoever is removed has no session any more.
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_seen_at", BigInteger, nullable=False),
+    # However it is used.
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    # Of the request that began it.
+    Column("address", Text),
+    Column("user_agent", Text),
+    Column("ended_at", BigInteger),
+    Index(None, "user_id", "id"),
+)
+
+# Which member somebody is to the identity provider. A member has one identity at a provider.
+oidc_identities = Table(
+    "oidc_identities",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("user_id", "issuer"),
+)
+
+# What ties a session to the one at the provider.
+oidc_sessions = Table(
+    "oidc_sessions",
+    metadata,
+    Column("session_id", Text, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    # The provider's name of its session, if it names them.
+    Column("sid", Text),
+    # Sealed; null if the provider gave none. The provider is asked with it again then.
+    Column("refresh_token", Text),
+    Column("refresh_at", BigInteger),
+    Index(None, "issuer", "subject"),
+    Index(None, "issuer", "sid"),
+    Index("ix_oidc_sessions_due", "refresh_at", **_where("refresh_at IS NOT NULL")),
+)
+
+# Digests of what is good once: the states of sign-ins, the ids of logout tokens.
+oidc_used = Table(
+    "oidc_used",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
 )

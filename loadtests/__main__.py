@@ -26,7 +26,7 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--repeat", type=int, help="repetitions, interleaved; medians are shown")
     parser.add_argument("--driver", choices=("auto", "wrk", "own"), default="auto")
     parser.add_argument("--postgres", metavar="URL", help="use new databases of this server")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="for `management`")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of `management`, `console`")
     parser.add_argument("--directory", type=Path, help="where data is kept during the runs")
     parser.add_argument("--json", type=Path, help="also write every run to this file")
     parser.add_argument("--chart", type=Path, help="also draw the comparison (SVG)")

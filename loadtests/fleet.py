@@ -64,7 +64,7 @@ class Fleet:
         headers = {"authorization": f"Bearer {_TOKEN}"}
         answer = httpx.post(backend + internal.BOOTSTRAP, headers=headers, timeout=20.0)
         first: dict[str, Any] = answer.raise_for_status().json()
-        Management(backend, first["management_key"]).lift_rate_limit(first["demo_form_id"])
+        Management(backend, first["management_key"]).open_form(first["demo_form_id"])
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Sends a signal to a process."""

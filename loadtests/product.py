@@ -25,13 +25,16 @@ _PLANS = "[load]\nfile_megabytes = 25\nrequests_per_minute = 100_000_000\n"
 
 @dataclass(frozen=True)
 class Product:
-    """A running product. ``processes`` has the roles ``gateway`` and ``backend``."""
+    """A running product. ``processes`` has the roles ``gateway`` and ``backend``; the link to sign
+    in is the owner's and works once."""
 
     origin: str
     data_dir: Path
     management: Management
     processes: dict[str, tuple[int, ...]]
     store: Store
+    backend_url: str
+    sign_in_url: str
 
     def target(self, path: str = DEMO_PATH) -> Target:
         """What to post to."""
@@ -108,9 +111,17 @@ def _product(
 ) -> Product:
     first: dict[str, Any] = orjson.loads(first_line(process))
     management = Management(first["url"], first["management_key"])
-    management.lift_rate_limit(first["demo_form_id"])
+    management.open_form(first["demo_form_id"])
     store = store_of(data_dir, database_url, first["backend_url"])
-    return Product(first["url"], data_dir, management, _children(process.pid), store)
+    return Product(
+        first["url"],
+        data_dir,
+        management,
+        _children(process.pid),
+        store,
+        first["backend_url"],
+        first["sign_in_url"],
+    )
 
 
 def _children(pid: int) -> dict[str, tuple[int, ...]]:

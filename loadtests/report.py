@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 
 from loadtests.results import Results, Run, medians
 
-_UNITS = {"_per_second": "/s", "_us": " µs", "_ms": " ms", "_mb": " MB"}
+_UNITS = {"_per_second": "/s", "_us": " µs", "_ms": " ms", "_mb": " MB", "_kb": " KB"}
 _RATIOS = {"posts_per_second": "speed ×", "total_us": "CPU ×"}
 _BASE = "burst-64"
 _FIRST = ("posts_per_second", "speed ×")

@@ -14,6 +14,8 @@ QUOTA_REACHED = "quota.reached"
 WEBHOOK_DISABLED = "webhook.disabled"
 FORM_SILENT = "form.silent"
 FORM_UNSUBSCRIBED = "form.unsubscribed"
+ACCOUNT_SIGN_IN = "account.sign_in"
+ACCOUNT_INVITATION = "account.invitation"
 
 ANSWER_MAX_BYTES = 4096
 """Of an answer, the log keeps so much."""

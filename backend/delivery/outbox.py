@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from backend.db import Connection
-from backend.delivery import store
+from backend.delivery import outbox_store
 from backend.delivery.attempts import SUBMISSION_CREATED
 from backend.transaction import Transaction
 from contracts.ids import new_id
@@ -25,7 +25,17 @@ async def add_notice(
     """Tells the owners of an account by mail that ``event`` happened; ``details`` are plain values
     that its template names."""
     row = _row(account_id, form_id, event, now_ms) | {"details": orjson.dumps(details).decode()}
-    await store.insert_outbox(connection, row)
+    await outbox_store.insert_outbox(connection, row)
+
+
+async def add_letter(
+    connection: Connection, account_id: str, event: str, recipient: str, sealed: str, now_ms: int
+) -> None:
+    """Has one mail sent to one address on behalf of an account; ``sealed`` is a JSON object, sealed
+    with the installation's secret key, of what its template names."""
+    details = orjson.dumps({"recipient": recipient, "sealed": sealed}).decode()
+    row = _row(account_id, None, event, now_ms) | {"details": details}
+    await outbox_store.insert_outbox(connection, row)
 
 
 def add_notice_in(
@@ -33,7 +43,7 @@ def add_notice_in(
 ) -> None:
     """As ``add_notice``, for a transaction that is one synchronous function."""
     row = _row(account_id, None, event, now_ms) | {"details": orjson.dumps(details).decode()}
-    store.insert_outbox_in(transaction, [row])
+    outbox_store.insert_outbox_in(transaction, [row])
 
 
 async def add_released(
@@ -42,7 +52,7 @@ async def add_released(
     """Hands submissions of one form to delivery which were not handed over at their commit."""
     row = _row(account_id, form_id, SUBMISSION_CREATED, now_ms)
     row["submission_ids"] = orjson.dumps(list(ids)).decode()
-    await store.insert_outbox(connection, row)
+    await outbox_store.insert_outbox(connection, row)
 
 
 def add_stored(
@@ -50,21 +60,22 @@ def add_stored(
     accepted: Iterable[Submission],
     forms: Mapping[str, Any],
     now_ms: int,
-) -> None:
+) -> bool:
     """Hands over what a batch stored: one row for each form that delivers anything, whatever the
-    number of its submissions."""
+    number of its submissions; whether there is any."""
     by_form: dict[str, list[str]] = {}
     for item in accepted:
         form = forms[item.form_id]
         if form.delivers and item.status == SubmissionStatus.RECEIVED.value:
             by_form.setdefault(item.form_id, []).append(item.id)
     if not by_form:
-        return
+        return False
     rows = []
     for form_id, ids in by_form.items():
         row = _row(forms[form_id].account_id, form_id, SUBMISSION_CREATED, now_ms)
         rows.append(row | {"submission_ids": orjson.dumps(ids).decode()})
-    store.insert_outbox_in(transaction, rows)
+    outbox_store.insert_outbox_in(transaction, rows)
+    return True
 
 
 def _row(account_id: str, form_id: str | None, event: str, now_ms: int) -> dict[str, Any]:

@@ -4,11 +4,10 @@ own row, so that what is deleted is deleted."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backend.access import EVERYTHING
-from backend.db import Connection
-from backend.forms.store import FormRow, find_form
-from backend.submissions.file_store import FileRow, files_of
-from backend.submissions.store import SubmissionRow, rows_of
+from backend.forms.store import FormRow, find_form_in
+from backend.submissions.file_store import FileRow, files_in
+from backend.submissions.store import SubmissionRow, row_in
+from backend.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +19,13 @@ class Subject:
     files: Sequence[FileRow]
 
 
-async def find_subject(
-    connection: Connection, account_id: str, submission_id: str
-) -> Subject | None:
+def find_subject(transaction: Transaction, account_id: str, submission_id: str) -> Subject | None:
     """The subject; None if the submission or its form is gone."""
-    rows = await rows_of(connection, [submission_id])
-    if not rows:
+    found = row_in(transaction, submission_id)
+    if found is None:
         return None
-    form = await find_form(connection, account_id, EVERYTHING, rows[0].form_id)
+    submission, has_files = found
+    form = find_form_in(transaction, account_id, submission.form_id)
     if form is None:
         return None
-    files = await files_of(connection, [submission_id])
-    return Subject(rows[0], form, files.get(submission_id, ()))
+    return Subject(submission, form, files_in(transaction, submission_id) if has_files else ())

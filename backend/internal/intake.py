@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import and_, exists, insert, literal_column, or_, select
 
 from backend.changes import ChangeFeed
 from backend.db import Database
+from backend.delivery import outbox
+from backend.delivery.doorbell import Doorbell
 from backend.internal import idempotency
 from backend.internal.grants import Granter
 from backend.internal.judge import Judge, Known, form_key
@@ -27,7 +29,15 @@ from backend.internal.quota import Ledger
 from backend.keys.use import KeyUse
 from backend.plans.catalogue import Plans
 from backend.search.store import LATE_MS, note_late
-from backend.tables import accounts, api_keys, files, forms, submission_aliases, submissions
+from backend.tables import (
+    accounts,
+    api_keys,
+    files,
+    forms,
+    submission_aliases,
+    submissions,
+    webhooks,
+)
 from backend.transaction import Conflict, Transaction, among, encode_texts
 from backend.usage.days import count_stored
 from contracts.internal import Batch, BatchAnswer
@@ -37,6 +47,15 @@ from contracts.submissions import ItemResult, ItemStatus, Submission
 
 _ATTEMPTS = 3
 
+# Whether a form has anybody to tell of its submissions.
+_delivers = and_(
+    forms.c.mode != literal_column("'test'"),
+    or_(
+        forms.c.notify_emails != literal_column("''"),
+        forms.c.autoresponse_enabled,
+        exists().where(webhooks.c.form_id == forms.c.id, webhooks.c.enabled),
+    ),
+)
 # Share-locked where the database locks rows: a form that is deleted or a key that is revoked in a
 # concurrent transaction waits for this commit, or this commit sees it.
 _live_forms = (
@@ -48,6 +67,7 @@ _live_forms = (
         forms.c.environment,
         forms.c.idempotency_strict,
         accounts.c.plan,
+        _delivers.label("delivers"),
     )
     .join(accounts, accounts.c.id == forms.c.account_id)
     .where(among(forms.c.id, "ids"), forms.c.deleted_at.is_(None))
@@ -81,11 +101,12 @@ _insert_alias = insert(submission_aliases)
 @dataclass(frozen=True, slots=True)
 class Committed:
     """What one transaction did; ``short`` are the months of which it refused a unit while others
-    were on lease."""
+    were on lease, ``is_delivered`` whether it left anything in the outbox."""
 
     results: list[ItemResult]
     leases: list[Lease] = field(default_factory=list)
     short: frozenset[AccountMonth] = frozenset()
+    is_delivered: bool = False
 
 
 class Intake:
@@ -98,9 +119,12 @@ class Intake:
         clock: Clock,
         feed: ChangeFeed | None = None,
         key_use: KeyUse | None = None,
+        doorbell: Doorbell | None = None,
     ) -> None:
-        """The ``feed`` is told of recalls, ``key_use`` of the keys that stored something."""
+        """The ``feed`` is told of recalls, ``key_use`` of the keys that stored something, whoever
+        is at the ``doorbell`` of what is to be delivered."""
         self._key_use = key_use
+        self._doorbell = doorbell
         self._database = database
         self._plans = plans
         self._clock = clock
@@ -146,6 +170,8 @@ class Intake:
                 attempt += 1
             else:
                 self._note_keys(batch, committed)
+                if committed.is_delivered and self._doorbell is not None:
+                    self._doorbell.ring()
                 return committed
 
     def _note_keys(self, batch: Batch, committed: Committed) -> None:
@@ -176,11 +202,14 @@ class Intake:
         )
         results = [judge.decide(item) for item in items]
         _store(transaction, judge, now_ms)
+        accepted = [item for item, _ in judge.accepted]
+        has_outbox = outbox.add_stored(transaction, accepted, live, now_ms)
         ledger.settle_leases()
         leases = self._granter.grant(transaction, ledger, batch.asker) if batch.asker else []
-        ledger.close()
+        has_notice = ledger.close()
         count_stored(transaction, judge.accepted, live)
-        return Committed(results, leases, frozenset(ledger.short))
+        short = frozenset(ledger.short)
+        return Committed(results, leases, short, is_delivered=has_outbox or has_notice)
 
     def _ledger(
         self,

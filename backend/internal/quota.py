@@ -10,6 +10,8 @@ promised submission whose lease is gone. What has been promised is stored in any
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from backend.delivery import outbox
+from backend.delivery.attempts import QUOTA_REACHED
 from backend.internal import lease_store
 from backend.internal.lease_store import AccountMonth
 from backend.transaction import Transaction
@@ -121,12 +123,14 @@ class Ledger:
             if cover.is_touched:
                 lease_store.set_units(self._transaction, cover.id, cover.granted, cover.settled)
 
-    def close(self) -> None:
-        """Writes what was taken and reserved of months."""
+    def close(self) -> bool:
+        """Writes what was taken and reserved of months; whether an owner is to be told of any."""
+        notices = 0
         for key in sorted(self._months):
             month = self._months[key]
             if month.taken or month.reserved_more:
-                self._write(key, month)
+                notices += self._write(key, month)
+        return notices > 0
 
     def _settle(self, cover: _Cover) -> None:
         month = self._months[cover.month]
@@ -138,11 +142,25 @@ class Ledger:
         cover.settled += 1
         cover.is_touched = True
 
-    def _write(self, key: AccountMonth, month: _Month) -> None:
+    def _write(self, key: AccountMonth, month: _Month) -> int:
         counts = store.add_to_month(self._transaction, *key, month.taken, month.reserved_more)
         before, limit = counts.submissions - month.taken, self._limits[key[0]]
-        for percent in _reached(before, counts.submissions, limit):
+        reached = _reached(before, counts.submissions, limit)
+        for percent in reached:
             store.mark_reached(self._transaction, *key, percent, self._now_ms)
+        if reached:
+            # Of two at once the higher one says it all.
+            outbox.add_notice_in(
+                self._transaction,
+                key[0],
+                QUOTA_REACHED,
+                self._now_ms,
+                percent=reached[-1],
+                used=counts.submissions,
+                limit=limit,
+                month=key[1],
+            )
+        return len(reached)
 
     def _find(self, lease_ids: Collection[str]) -> dict[str, AccountMonth]:
         """The months of those of the leases whose accounts have a limit (still)."""

@@ -120,6 +120,9 @@ async def _find_receipt(services: Services, request: Request) -> bytes:
 
 
 async def _changes(services: Services, request: Request) -> bytes:
+    gateway = internal.decode_gateway(request.query_params)
+    if gateway is not None:
+        services.gateways.note(gateway)
     epoch = request.query_params.get("epoch", "")
     since = _integer(request, "since")
     wait = min(_integer(request, "wait"), internal.FEED_WAIT_SECONDS)

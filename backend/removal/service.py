@@ -6,8 +6,10 @@ the next start, because a buried form with rows is itself the note that there is
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from backend.db import Connection, Database
+from backend.delivery import bulk_store as delivery_store
 from backend.files import FileStore, delete_quietly
 from backend.forms.creation import SLUG_KEPT_MS
 from backend.removal import store
@@ -35,6 +37,7 @@ class Removal:
     async def begin(self, connection: Connection, form_id: str) -> Removed:
         """Removes the first rows of a form in the transaction that buries it: most forms are then
         gone as a whole. ``go_on`` follows after the commit."""
+        await delivery_store.remove_webhooks_of_form(connection, form_id)
         await store.remove_idempotency_keys(connection, form_id, BATCH)
         return await store.remove_submissions(connection, form_id, None, BATCH)
 
@@ -71,7 +74,8 @@ class Removal:
             buried = await store.buried_forms(connection)
         for form_id in buried:
             await self.remove_submissions(form_id)
-            await self._remove_idempotency_keys(form_id)
+            await self._remove_all(store.remove_idempotency_keys, form_id)
+            await self._remove_all(delivery_store.remove_of_form, form_id)
 
     async def remove_submissions(self, form_id: str, before: str | None = None) -> None:
         """Removes all submissions of a form, or those of an id below ``before``, with their files.
@@ -91,11 +95,13 @@ class Removal:
         for start in range(0, len(keys), _FILES_AT_ONCE):
             await delete_quietly(self._files, keys[start : start + _FILES_AT_ONCE])
 
-    async def _remove_idempotency_keys(self, form_id: str) -> None:
+    async def _remove_all(
+        self, remove: Callable[[Connection, str, int], Awaitable[int]], form_id: str
+    ) -> None:
         while True:
             started = self._clock.monotonic()
             async with self._database.write() as connection:
-                removed = await store.remove_idempotency_keys(connection, form_id, BATCH)
+                removed = await remove(connection, form_id, BATCH)
             if removed < BATCH:
                 return
             await self._pause(started)

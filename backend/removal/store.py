@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backend.delivery.bulk_store import remove_of_submissions
 from backend.forms.store import has_rows
 from backend.submissions.store import Filter
 from backend.tables import accounts, config_state, files, forms, idempotency_keys, submissions
@@ -52,6 +53,7 @@ async def remove_submissions(
     of_these = files.c.submission_id.in_(ids)
     keys = await connection.execute(delete(files).where(of_these).returning(files.c.object_key))
     object_keys = list(keys.scalars())
+    await remove_of_submissions(connection, ids)
     await connection.execute(delete(submissions).where(submissions.c.id.in_(ids)))
     return Removed(len(ids), object_keys)
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from backend.db import Database
+from backend.rest import Rest
 from backend.search import store
 from backend.search.store import LATE_MS, Document, Pending
 from backend.search.words import words_of_payload
@@ -51,8 +52,7 @@ class Indexer:
         """``count_batches`` tells how many batches the intake has committed."""
         self._database = database
         self._clock = clock
-        self._count_batches = count_batches
-        self._counted = (time.monotonic(), count_batches())
+        self._rest = Rest(count_batches, _BUSY_BATCHES_PER_SECOND, _REST, _REST_WHILE_BUSY)
         # Where the pass over what may have no document is.
         self._position = ""
         # The newest submission that was indexed since the index was last called complete.
@@ -153,12 +153,8 @@ class Indexer:
         """The result of a step, after a rest."""
         started = time.monotonic()
         more = await step
-        ended = time.monotonic()
-        before, batches = self._counted
-        self._counted = (ended, self._count_batches())
-        rate = (self._counted[1] - batches) / max(ended - before, 0.001)
-        rest = _REST_WHILE_BUSY if rate > _BUSY_BATCHES_PER_SECOND else _REST
-        await asyncio.sleep(max(rest * (ended - started), _REST_MIN_SECONDS))
+        rest = self._rest.seconds(time.monotonic() - started)
+        await asyncio.sleep(max(rest, _REST_MIN_SECONDS))
         return more
 
     async def _write(self, work: Callable[[Transaction], bool]) -> bool:

@@ -65,7 +65,14 @@ async def _array(call: Call, form: FormRow) -> AsyncIterator[bytes]:
     """A JSON array of the documents that the list has, a page at a time."""
     links, separator = call.services.links, b"["
     async for page in call.services.submissions.with_files(form.id, call.query.filter()):
-        documents = [Submission.of(row, files, links) for row, files in page]
+        ids = [row.id for row, _ in page]
+        deliveries, waiting = await call.services.deliveries.of_submissions(ids)
+        documents = [
+            Submission.of(
+                row, files, links, deliveries.get(row.id, ()), is_waiting=row.id in waiting
+            )
+            for row, files in page
+        ]
         yield separator + b",\n".join(one.model_dump_json().encode() for one in documents)
         separator = b",\n"
     yield b"]\n" if separator == b",\n" else b"[]\n"

@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.access import Principal
 from backend.submissions.store import is_within
 from backend.tables import files, forms, submissions
+from backend.transaction import Transaction
 
 _columns = (
     files.c.id,
@@ -20,6 +21,10 @@ _columns = (
     files.c.content_type,
     files.c.sha256,
     files.c.object_key,
+)
+
+_of_submission = (
+    select(*_columns).where(files.c.submission_id == bindparam("of")).order_by(files.c.position)
 )
 
 
@@ -52,6 +57,12 @@ async def files_of(
     for row in await connection.execute(statement):
         found[row.submission_id].append(FileRow(**row._mapping))
     return found
+
+
+def files_in(transaction: Transaction, submission_id: str) -> list[FileRow]:
+    """The files of a submission, in the order of the form."""
+    found = transaction.rows(_of_submission, {"of": submission_id})
+    return [FileRow(**row._asdict()) for row in found]
 
 
 async def find_file(

@@ -1,34 +1,38 @@
-"""Links to files that work without a credential, for a quarter of an hour."""
+"""Links to files that work without a credential, for a while."""
 
 import hmac
-import os
 
 from starlette.requests import Request
 
 from backend.answers import missing
+from backend.sealing import signing_key
 from contracts.runtime.clock import Clock
 from contracts.runtime.settings import Settings
 
 LINK_SECONDS = 15 * 60
+"""How long a link works, unless it is made to work longer."""
 
 
 class FileLinks:
-    """Signs links and checks them: HMAC-SHA256 over the ids and the Unix second of expiry.
-
-    The key comes from the installation's secret key, else from the internal token, so that every
-    backend has the same; where there is neither, it is this process's own.
-    """
+    """Signs links and checks them: HMAC-SHA256 over the ids and the Unix second of expiry."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        secret = settings.secret_key or settings.internal_token
-        master = secret.get_secret_value().encode() if secret else os.urandom(32)
-        self._key = hmac.digest(master, b"formflow file links", "sha256")
+        self._key = signing_key(settings, b"formflow file links")
         self._origin = settings.public_url or ""
         self._clock = clock
 
-    def url(self, submission_id: str, file_id: str) -> str:
-        """A link to a file; only a path if the public origin is not known."""
-        expires = str(self._clock.now_ms() // 1000 + LINK_SECONDS)
+    def url(
+        self,
+        submission_id: str,
+        file_id: str,
+        lifetime_seconds: int = LINK_SECONDS,
+        *,
+        from_ms: int | None = None,
+    ) -> str:
+        """A link to a file, whose time begins at ``from_ms`` (Unix milliseconds), or now; only a
+        path if the public origin is not known."""
+        begins_ms = self._clock.now_ms() if from_ms is None else from_ms
+        expires = str(begins_ms // 1000 + lifetime_seconds)
         path = f"/v1/submissions/{submission_id}/files/{file_id}"
         signature = self._sign(submission_id, file_id, expires)
         return f"{self._origin}{path}?expires={expires}&signature={signature}"

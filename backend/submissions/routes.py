@@ -10,7 +10,11 @@ from backend.submissions.schemas import (
     BulkChange,
     BulkReport,
     ChangeSubmission,
+    CountQuery,
+    NeighbourQuery,
+    Neighbours,
     Submission,
+    SubmissionCount,
     SubmissionList,
     SubmissionQuery,
 )
@@ -43,10 +47,27 @@ async def _list(call: Call, among: Forms) -> SubmissionList:
     )
 
 
+async def count_submissions(call: Call) -> SubmissionCount:
+    query: CountQuery = call.query
+    form = await call.services.forms.get(call.principal, call.path["form_id"])
+    counts = await call.services.submissions.count(form.id, query.filter())
+    return SubmissionCount(
+        received=counts.get("received", 0), held=counts.get("held", 0), spam=counts.get("spam", 0)
+    )
+
+
 async def get_submission(call: Call) -> Submission:
     row = await call.services.submissions.get(call.principal, call.path["submission_id"])
     [submission] = await _documents(call, [row])
     return submission
+
+
+async def get_neighbours(call: Call) -> Neighbours:
+    query: NeighbourQuery = call.query
+    newer, older = await call.services.submissions.neighbours(
+        Forms(call.principal, query.form_id), query.filter(), call.path["submission_id"]
+    )
+    return Neighbours(newer=newer, older=older)
 
 
 async def change_submission(call: Call) -> Submission:
@@ -58,8 +79,19 @@ async def change_submission(call: Call) -> Submission:
 
 
 async def _documents(call: Call, rows: Sequence[SubmissionRow]) -> list[Submission]:
-    files = await call.services.submissions.files_of([row.id for row in rows])
-    return [Submission.of(row, files.get(row.id, ()), call.services.links) for row in rows]
+    ids = [row.id for row in rows]
+    files = await call.services.submissions.files_of(ids)
+    deliveries, waiting = await call.services.deliveries.of_submissions(ids)
+    return [
+        Submission.of(
+            row,
+            files.get(row.id, ()),
+            call.services.links,
+            deliveries.get(row.id, ()),
+            is_waiting=row.id in waiting,
+        )
+        for row in rows
+    ]
 
 
 async def delete_submission(call: Call) -> None:
@@ -89,6 +121,15 @@ operations = (
     ),
     Operation(
         method="GET",
+        path="/v1/forms/{form_id}/submissions/count",
+        handler=count_submissions,
+        summary="Count a form's submissions by how they are filed",
+        right="submissions:read",
+        query=CountQuery,
+        answer=SubmissionCount,
+    ),
+    Operation(
+        method="GET",
         path="/v1/submissions",
         handler=list_all_submissions,
         summary="List or search the submissions of all forms, newest first",
@@ -112,6 +153,15 @@ operations = (
         summary="Read a submission",
         right="submissions:read",
         answer=Submission,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/submissions/{submission_id}/neighbours",
+        handler=get_neighbours,
+        summary="Find what comes before and after a submission in a list",
+        right="submissions:read",
+        query=NeighbourQuery,
+        answer=Neighbours,
     ),
     Operation(
         method="PATCH",

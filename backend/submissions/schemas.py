@@ -1,11 +1,14 @@
 """What requests and answers about submissions look like."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from backend.delivery.delivery_store import DeliveryRow
+from backend.delivery.schemas import Delivery
 from backend.operations import Body
 from backend.paging import Page, PageQuery
 from backend.schemas import Moment, Time, parse_moment, without_defaults
@@ -24,22 +27,11 @@ FormId = Annotated[str, StringConstraints(pattern=r"^frm_[0-9a-hjkmnp-tv-z]{26}$
 SubmissionId = Annotated[str, StringConstraints(pattern=r"^sub_[0-9a-hjkmnp-tv-z]{26}$")]
 
 
-class SubmissionQuery(PageQuery):
-    """Which submissions of a form to list."""
-
+class _Filtered(BaseModel):
     status: Literal["received", "spam", "held", "all"] = "received"
     read: Literal["true", "false"] | None = Field(None, description="Only what is, or is not.")
     since: Moment | None = Field(None, description="Received at this time or later.")
     until: Moment | None = Field(None, description="Received before this time.")
-    q: str | None = Field(
-        None,
-        max_length=QUERY_MAX,
-        description="Words that the values of the fields have, all of them, in any order; case and "
-        "accents do not count. The last one may be the beginning of a longer word, from three "
-        "characters on. While new submissions are still being indexed a page may have fewer than "
-        "`limit`: only a `next_cursor` of null says that there are no more.",
-        examples=["ada exam"],
-    )
 
     def filter(self) -> Filter:
         """The filter these parameters mean."""
@@ -50,6 +42,20 @@ class SubmissionQuery(PageQuery):
             until=None if self.until is None else parse_moment(self.until),
         )
 
+
+class SubmissionQuery(_Filtered, PageQuery):
+    """Which submissions of a form to list."""
+
+    q: str | None = Field(
+        None,
+        max_length=QUERY_MAX,
+        description="Words that the values of the fields have, all of them, in any order; case and "
+        "accents do not count. The last one may be the beginning of a longer word, from three "
+        "characters on. While new submissions are still being indexed a page may have fewer than "
+        "`limit`: only a `next_cursor` of null says that there are no more.",
+        examples=["ada exam"],
+    )
+
     def query(self) -> Query | None:
         """The words to look for; None if no text is given."""
         return parse_query(self.q) if self.q is not None and self.q.strip() else None
@@ -59,6 +65,21 @@ class AllSubmissionsQuery(SubmissionQuery):
     """Which submissions to list, of all forms."""
 
     form_id: FormId | None = Field(None, description="Only of this form.")
+
+
+class NeighbourQuery(_Filtered):
+    """The list that a submission stands in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    form_id: FormId | None = Field(None, description="Only of this form.")
+
+
+class Neighbours(BaseModel):
+    """What stands next to a submission in a list: ids, null at its ends."""
+
+    newer: str | None = Field(examples=["sub_01jz8q6v4mq0c3e5r7t9w1y2a4"])
+    older: str | None = Field(examples=["sub_01jz8q6v4mq0c3e5r7t9w1y2a3"])
 
 
 class ExportQuery(BaseModel):
@@ -77,6 +98,35 @@ class ExportQuery(BaseModel):
             since=None if self.since is None else parse_moment(self.since),
             until=None if self.until is None else parse_moment(self.until),
         )
+
+
+class CountQuery(BaseModel):
+    """Which submissions of a form to count."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Moment | None = Field(None, description="Received at this time or later.")
+    until: Moment | None = Field(None, description="Received before this time.")
+
+    def filter(self) -> Filter:
+        """The filter these parameters mean."""
+        return Filter(
+            since=None if self.since is None else parse_moment(self.since),
+            until=None if self.until is None else parse_moment(self.until),
+        )
+
+
+class SubmissionCount(BaseModel):
+    """How many submissions there are, by how they are filed."""
+
+    received: int
+    held: int
+    spam: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.received + self.held + self.spam
 
 
 class ChangeSubmission(Body):
@@ -113,11 +163,22 @@ class TraceRow(BaseModel):
     microseconds: int = Field(description="Since the check before.")
 
 
+class DeliveryTally(BaseModel):
+    """How many of a submission's deliveries are where."""
+
+    waiting: bool = Field(description="Whether it has yet to be found out whom to tell.")
+    pending: int = 0
+    delivered: int = 0
+    failed: int = 0
+    parked: int = 0
+
+
 class DecisionTrace(BaseModel):
-    """How the post came to be accepted."""
+    """How the post came to be accepted, and what followed."""
 
     checks: list[TraceRow]
     charged: int = Field(description="Units of the monthly quota that it cost.")
+    deliveries: DeliveryTally
 
 
 class Submission(BaseModel):
@@ -134,14 +195,27 @@ class Submission(BaseModel):
     files: list[File] = Field(description="In the order of the form.")
     meta: dict[str, Any] = Field(
         description="What is known of the post: `ip`, `country`, `user_agent`, `referrer`, "
-        "`charset_guessed`, each if it is; `key_id` if an API key posted it."
+        "`charset_guessed`, each if it is; `key_id` if an API key posted it; `probe` if it is one."
     )
     trace: DecisionTrace
+    deliveries: list[Delivery] = Field(
+        description="What went out because of it in the last 30 days, or is to go out: webhooks "
+        "and mails, in the order in which they were made."
+    )
     received_at: Time
 
     @classmethod
-    def of(cls, row: SubmissionRow, files: Sequence[FileRow], links: FileLinks) -> "Submission":
-        """The answer for a row and those of its files."""
+    def of(
+        cls,
+        row: SubmissionRow,
+        files: Sequence[FileRow],
+        links: FileLinks,
+        deliveries: Sequence[DeliveryRow] = (),
+        *,
+        is_waiting: bool = False,
+    ) -> "Submission":
+        """The answer for a row and those of its files and deliveries; ``is_waiting`` says that it
+        is in the outbox."""
         meta = orjson.loads(row.meta)
         if row.key_id is not None:
             meta["key_id"] = row.key_id
@@ -153,7 +227,14 @@ class Submission(BaseModel):
             payload=orjson.loads(row.payload),
             files=[File.of(file, links) for file in files],
             meta=meta,
-            trace=DecisionTrace(checks=_trace_rows(row.trace), charged=row.charged),
+            trace=DecisionTrace(
+                checks=_trace_rows(row.trace),
+                charged=row.charged,
+                deliveries=DeliveryTally(
+                    waiting=is_waiting, **Counter(delivery.status for delivery in deliveries)
+                ),
+            ),
+            deliveries=[Delivery.of(delivery) for delivery in deliveries],
             received_at=iso(row.received_at),
         )
 

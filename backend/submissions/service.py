@@ -8,6 +8,9 @@ from backend.access import Principal
 from backend.answers import missing
 from backend.audit.record import record
 from backend.db import Connection, Database
+from backend.delivery import outbox
+from backend.delivery.bulk_store import remove_of_submissions
+from backend.delivery.doorbell import Doorbell
 from backend.files import FileStore, StoredObject, delete_quietly
 from backend.search.words import Query
 from backend.submissions import file_store, store
@@ -40,10 +43,14 @@ class Done:
 class SubmissionService:
     """The submissions within a principal's reach."""
 
-    def __init__(self, database: Database, files: FileStore, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, files: FileStore, clock: Clock, doorbell: Doorbell
+    ) -> None:
+        """Whoever is at the ``doorbell`` learns of what is released and to be delivered."""
         self._database = database
         self._files = files
         self._clock = clock
+        self._doorbell = doorbell
 
     async def find(
         self, among: Forms, wanted: Filter, query: Query | None, before: str | None, limit: int
@@ -52,6 +59,12 @@ class SubmissionService:
         only of those that it finds."""
         async with self._database.read() as connection:
             return await find(connection, among, wanted, query, before, limit)
+
+    async def count(self, form_id: str, wanted: Filter) -> Mapping[str, int]:
+        """How many submissions a form has, by their status. The caller knows that the form is the
+        principal's."""
+        async with self._database.read() as connection:
+            return await store.count_of_form(connection, form_id, wanted)
 
     async def get(self, principal: Principal, id: str) -> SubmissionRow:
         """One submission. Raises Rejected(NOT_FOUND)."""
@@ -62,6 +75,15 @@ class SubmissionService:
         if row is None:
             raise missing("submission")
         return row
+
+    async def neighbours(
+        self, among: Forms, wanted: Filter, id: str
+    ) -> tuple[str | None, str | None]:
+        """The ids next to a submission in a list of the forms', which it need not be in itself:
+        the newer and the older. Raises Rejected(NOT_FOUND)."""
+        row = await self.get(among.principal, id)
+        async with self._database.read() as connection:
+            return await store.neighbours(connection, among, wanted, row.id)
 
     async def files_of(self, ids: Sequence[str]) -> Mapping[str, Sequence[FileRow]]:
         """The files of each of these submissions, which the caller knows to be the principal's; a
@@ -97,9 +119,10 @@ class SubmissionService:
         """
         async with self._database.write() as connection:
             held = await _hold_one(connection, principal, id)
-            await _file(connection, [held], changes)
             now_ms = self._clock.now_ms()
+            await _file(connection, principal, [held], changes, now_ms)
             await record(connection, principal, "submission.changed", held, now_ms, **changes)
+        self._doorbell.ring()
 
     async def delete(self, principal: Principal, id: str) -> None:
         """Deletes a submission with its files. Raises Rejected(NOT_FOUND)."""
@@ -117,8 +140,8 @@ class SubmissionService:
         async with self._database.write() as connection:
             held, done = await _hold(connection, principal, ids)
             if held:
-                await _file(connection, held, changes)
                 now_ms, count = self._clock.now_ms(), len(held)
+                await _file(connection, principal, held, changes, now_ms)
                 await record(
                     connection,
                     principal,
@@ -128,6 +151,7 @@ class SubmissionService:
                     count=count,
                     **changes,
                 )
+        self._doorbell.ring()
         return done
 
     async def delete_all(self, principal: Principal, ids: Sequence[str]) -> Done:
@@ -228,12 +252,28 @@ async def _hold(
     return sorted(held), Done(len(held), [id for id in real if real[id] not in held])
 
 
-async def _file(connection: Connection, ids: Sequence[str], changes: Mapping[str, Any]) -> None:
-    await store.file_as(connection, ids, changes.get("status"), changes.get("read"))
+async def _file(
+    connection: Connection,
+    principal: Principal,
+    ids: Sequence[str],
+    changes: Mapping[str, Any],
+    now_ms: int,
+) -> None:
+    """Files submissions. What is received for the first time goes out to whom its form tells; what
+    was received before has gone out already."""
+    status = changes.get("status")
+    if status is not None:
+        released = await store.begin_delivery(connection, ids, status, now_ms)
+        for form_id, released_ids in released.items():
+            await outbox.add_released(
+                connection, principal.account_id, form_id, released_ids, now_ms
+            )
+    await store.file_as(connection, ids, status, changes.get("read"))
 
 
 async def _delete(connection: Connection, ids: Sequence[str]) -> list[str]:
     """The keys of the files that are to be deleted after the commit."""
     keys = await file_store.delete_files_of_submissions(connection, ids)
+    await remove_of_submissions(connection, ids)
     await store.delete_submissions(connection, ids)
     return keys

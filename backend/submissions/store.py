@@ -1,6 +1,6 @@
 """Queries on submissions. What is beyond a caller's reach is not there."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,13 @@ from sqlalchemy import (
     Subquery,
     Text,
     and_,
+    asc,
+    bindparam,
     delete,
+    desc,
     func,
     literal,
+    literal_column,
     select,
     true,
     union_all,
@@ -26,7 +30,8 @@ from backend.access import Principal
 from backend.forms.store import within
 from backend.search.conditions import Filing
 from backend.search.store import refile
-from backend.tables import api_keys, forms, submission_aliases, submissions
+from backend.tables import api_keys, files, forms, submission_aliases, submissions
+from backend.transaction import Transaction
 from contracts.ids import first_id
 from contracts.submissions import SubmissionStatus
 
@@ -46,6 +51,12 @@ _columns = (
     submissions.c.charged,
     submissions.c.is_read,
     _key,
+)
+_has_files = select(literal_column("1")).where(files.c.submission_id == submissions.c.id).exists()
+_row = (
+    select(*_columns, _has_files.label("has_files"))
+    .select_from(submissions.outerjoin(api_keys, api_keys.c.key_id == submissions.c.key_id))
+    .where(submissions.c.id == bindparam("the_id"))
 )
 
 
@@ -141,34 +152,58 @@ def newest_of(
     limit: int,
     *more: ColumnElement[bool],
 ) -> Select[str]:
-    """The statement of ``newest``, of those for which ``more`` holds.
+    """The statement of ``newest``, of those for which ``more`` holds."""
+    if before is not None:
+        more = (*more, submissions.c.id < before)
+    return _first_of(dialect, among, wanted, desc, limit, *more)
 
-    It takes the newest of each form and way of filing, a range of one index each, and of those the
-    newest: how many others there are does not matter.
+
+async def neighbours(
+    connection: AsyncConnection, among: Forms, wanted: Filter, id: str
+) -> tuple[str | None, str | None]:
+    """The ids next to one among the forms' submissions, the newer and the older."""
+    dialect = connection.dialect.name
+    newer = _first_of(dialect, among, wanted, asc, 1, submissions.c.id > id)
+    older = newest_of(dialect, among, wanted, id, 1)
+    return await connection.scalar(newer), await connection.scalar(older)
+
+
+def _first_of(
+    dialect: str,
+    among: Forms,
+    wanted: Filter,
+    sorted_by: Callable[[ColumnElement[str]], ColumnElement[str]],
+    limit: int,
+    *more: ColumnElement[bool],
+) -> Select[str]:
+    """The ids of the first of the forms' submissions for which ``more`` holds.
+
+    It takes the first of each form and way of filing, a range of one index each, and of those the
+    first: how many others there are does not matter.
     """
     filings = _filings(wanted)
-    conditions = [
-        submissions.c.form_id == forms.c.id,
-        submissions.c.status == filings.c.status,
-        submissions.c.is_read == filings.c.is_read,
-        *in_time(wanted),
-        *more,
-    ]
-    if before is not None:
-        conditions.append(submissions.c.id < before)
-    newest_each = (
-        select(submissions.c.id).where(*conditions).order_by(submissions.c.id.desc()).limit(limit)
+    first_each = (
+        select(submissions.c.id)
+        .where(
+            submissions.c.form_id == forms.c.id,
+            submissions.c.status == filings.c.status,
+            submissions.c.is_read == filings.c.is_read,
+            *in_time(wanted),
+            *more,
+        )
+        .order_by(sorted_by(submissions.c.id))
+        .limit(limit)
     )
     combined = forms.join(filings, true())
     if dialect == "sqlite":
         chosen = submissions.alias("chosen")
-        ids = newest_each.correlate(forms, filings)
+        ids = first_each.correlate(forms, filings)
         found = select(chosen.c.id).select_from(combined.join(chosen, chosen.c.id.in_(ids)))
     else:
-        chosen_ids = newest_each.lateral("chosen")
+        chosen_ids = first_each.lateral("chosen")
         found = select(chosen_ids.c.id).select_from(combined.join(chosen_ids, true()))
     column = found.selected_columns.id
-    return found.where(among.condition).order_by(column.desc()).limit(limit)
+    return found.where(among.condition).order_by(sorted_by(column)).limit(limit)
 
 
 def is_filed(wanted: Filter) -> ColumnElement[bool]:
@@ -199,6 +234,16 @@ async def rows_of(connection: AsyncConnection, ids: Collection[str]) -> list[Sub
         return []
     statement = _select().where(submissions.c.id.in_(ids)).order_by(submissions.c.id.desc())
     return [SubmissionRow(**row._mapping) for row in await connection.execute(statement)]
+
+
+def row_in(transaction: Transaction, id: str) -> tuple[SubmissionRow, bool] | None:
+    """A submission, and whether it has files."""
+    for row in transaction.rows(_row, {"the_id": id}):
+        members = row._asdict()
+        has_files = members.pop("has_files")
+        # The driver of SQLite knows no booleans.
+        return SubmissionRow(**members | {"is_read": bool(row.is_read)}), bool(has_files)
+    return None
 
 
 async def page_of_form(
@@ -241,6 +286,18 @@ async def payloads_of_form(
     return (await connection.execute(statement)).all()
 
 
+async def count_of_form(
+    connection: AsyncConnection, form_id: str, wanted: Filter
+) -> dict[str, int]:
+    """How many submissions the form has, by status; a status of none may be absent."""
+    statement = (
+        select(submissions.c.status, func.count())
+        .where(submissions.c.form_id == form_id, is_filed(wanted), *in_time(wanted))
+        .group_by(submissions.c.status)
+    )
+    return {row[0]: int(row[1]) for row in await connection.execute(statement)}
+
+
 async def find_submission(
     connection: AsyncConnection, principal: Principal, id: str
 ) -> SubmissionRow | None:
@@ -268,6 +325,31 @@ async def file_as(
     values = {name: value for name, value in named.items() if value is not None}
     await connection.execute(update(submissions).where(submissions.c.id.in_(ids)).values(values))
     await refile(connection, ids)
+
+
+async def begin_delivery(
+    connection: AsyncConnection, ids: Collection[str], status: str, now_ms: int
+) -> dict[str, list[str]]:
+    """Notes that nothing more is to be delivered of itself of those of the submissions whose filing
+    changes from or to received; those that were never received before, by form.
+
+    What is received at its commit is handed to delivery there, unnoted: it is noted when it is
+    filed otherwise, so that it is not handed over again when that is taken back.
+    """
+    received = SubmissionStatus.RECEIVED.value
+    is_changed = submissions.c.status != status
+    if status != received:
+        is_changed &= submissions.c.status == received
+    statement = (
+        update(submissions)
+        .where(submissions.c.id.in_(ids), is_changed, submissions.c.delivery_began_at.is_(None))
+        .values(delivery_began_at=now_ms)
+        .returning(submissions.c.id, submissions.c.form_id)
+    )
+    begun: dict[str, list[str]] = {}
+    for row in await connection.execute(statement):
+        begun.setdefault(row.form_id, []).append(row.id)
+    return begun if status == received else {}
 
 
 async def hold_submissions(

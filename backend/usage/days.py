@@ -9,12 +9,13 @@ from typing import Any
 
 from backend.transaction import Transaction
 from backend.usage.store import FormDay, add_to_days
+from contracts.probes import is_probe
 from contracts.submissions import Submission, SubmissionStatus
 from contracts.usage import day_of
 
 _SPAM = SubmissionStatus.SPAM.value
 _HELD = SubmissionStatus.HELD.value
-_SUBMISSIONS, _SPAM_AT, _HELD_AT, _TEST, _FILE_BYTES = range(len(FormDay._fields))
+_SUBMISSIONS, _SPAM_AT, _HELD_AT, _TEST, _FILE_BYTES, _PROBES = range(len(FormDay._fields))
 
 
 def count_stored(
@@ -37,6 +38,8 @@ def count_stored(
             counts[_SUBMISSIONS] += 1
             if item.status == _HELD:
                 counts[_HELD_AT] += 1
+            if is_probe(item.meta):
+                counts[_PROBES] += 1
         for file in item.files:
             counts[_FILE_BYTES] += file.size
     if days:
@@ -45,15 +48,6 @@ def count_stored(
 
 
 def _row(key: tuple[str, str, str], counts: list[int]) -> dict[str, Any]:
-    submissions, spam, held, test, file_bytes = counts
     account_id, day, form_id = key
-    return {
-        "account_id": account_id,
-        "day": day,
-        "form_id": form_id,
-        "submissions": submissions,
-        "spam": spam,
-        "held": held,
-        "test": test,
-        "file_bytes": file_bytes,
-    }
+    names = {"account_id": account_id, "day": day, "form_id": form_id}
+    return names | dict(zip(FormDay._fields, counts, strict=True))

@@ -4,7 +4,18 @@ from datetime import date, timedelta
 
 from backend.answers import invalid
 from backend.api import Call, Operation
-from backend.usage.schemas import DaysQuery, Usage, UsageDay, UsageDays
+from backend.paging import cut
+from backend.usage.schemas import (
+    DaysQuery,
+    FormsQuery,
+    FormUsage,
+    FormUsageList,
+    SpanQuery,
+    Usage,
+    UsageDay,
+    UsageDays,
+)
+from backend.usage.store import FormSpan
 from contracts.problems import Problem
 
 DAYS_MAX = 366
@@ -22,7 +33,25 @@ async def list_usage_days(call: Call) -> UsageDays:
     return UsageDays(data=[UsageDay.of(day) for day in days], next_cursor=None)
 
 
-def _span(query: DaysQuery, today: date) -> tuple[date, date]:
+async def list_usage_of_forms(call: Call) -> FormUsageList:
+    query: FormsQuery = call.query
+    first, last = _span(query, call.services.usage.today())
+    rows = await call.services.forms.list(
+        call.principal,
+        query.before("frm"),
+        query.limit + 1,
+        environment=query.environment,
+        status=query.status,
+    )
+    page, next_cursor = cut(rows, query.limit)
+    ids = [row.id for row in page]
+    spans = await call.services.usage.of_forms(call.principal, ids, first, last)
+    return FormUsageList(
+        data=[FormUsage.of(id, spans.get(id, FormSpan())) for id in ids], next_cursor=next_cursor
+    )
+
+
+def _span(query: SpanQuery, today: date) -> tuple[date, date]:
     """The first and the last day that are asked for. Raises Rejected(VALIDATION_ERROR)."""
     last = date.fromisoformat(query.last) if query.last else today
     if query.first is not None:
@@ -54,5 +83,14 @@ operations = (
         query=DaysQuery,
         answer=UsageDays,
         problems=(Problem.NOT_FOUND,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/usage/forms",
+        handler=list_usage_of_forms,
+        summary="List usage by form, in the order of the list of forms",
+        right="usage:read",
+        query=FormsQuery,
+        answer=FormUsageList,
     ),
 )

@@ -6,9 +6,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from backend.forms.documents import FormQuery
+from backend.paging import Page
 from backend.plans.routes import PlanLimits
 from backend.schemas import Time
 from backend.usage.service import AccountCounts, DayUsage, MonthUsage
+from backend.usage.store import FormSpan
 from contracts.runtime.clock import iso
 
 _OF_ACCOUNT = (
@@ -30,8 +33,8 @@ Day = Annotated[str, AfterValidator(_day), WithJsonSchema({"type": "string", "fo
 """A day in UTC."""
 
 
-class DaysQuery(BaseModel):
-    """Which days, and of which form."""
+class SpanQuery(BaseModel):
+    """Which days."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +42,16 @@ class DaysQuery(BaseModel):
         None, alias="from", description="The first day; by default 29 days before the last."
     )
     last: Day | None = Field(None, alias="to", description="The last day; by default today.")
+
+
+class DaysQuery(SpanQuery):
+    """Which days, and of which form."""
+
     form_id: str | None = Field(None, description="Only what was stored for this form.")
+
+
+class FormsQuery(FormQuery, SpanQuery):
+    """Which forms, as they are listed, and which days."""
 
 
 class Quota(BaseModel):
@@ -52,14 +64,20 @@ class Quota(BaseModel):
     )
 
 
-class Counts(BaseModel):
-    """What was counted. A submission counts on the day it was received, whatever becomes of it
+class Stored(BaseModel):
+    """What was stored. A submission counts on the day it was received, whatever becomes of it
     later."""
 
     spam: int
     held: int = Field(description="Held for review; they count against the quota, too.")
+    probes: int = Field(description="Probes of the form's owner; they count, too.")
     test: int = Field(description="Submissions to forms of `mode: test`.")
     file_bytes: int
+
+
+class Counts(Stored):
+    """What was counted."""
+
     replays: int | None = Field(
         description="Posts that were answered with the receipt of an earlier one." + _OF_ACCOUNT
     )
@@ -96,6 +114,7 @@ class Usage(Counts):
             limits=PlanLimits.of(month.plan),
             spam=month.stored.spam,
             held=month.stored.held,
+            probes=month.stored.probes,
             test=month.stored.test,
             file_bytes=month.stored.file_bytes,
             **_account(month.account),
@@ -119,6 +138,25 @@ class UsageDays(BaseModel):
 
     data: list[UsageDay]
     next_cursor: None
+
+
+class FormUsage(Stored):
+    """What was stored for a form in the days that were asked for."""
+
+    form_id: str
+    submissions: int = Field(description="Those that count against the quota.")
+    last_day: Day | None = Field(
+        description="The last of these days on which anything was stored; null if there is none."
+    )
+
+    @classmethod
+    def of(cls, form_id: str, span: FormSpan) -> "FormUsage":
+        """The answer for a form."""
+        return cls(form_id=form_id, last_day=span.last_day, **span.stored._asdict())
+
+
+class FormUsageList(Page[FormUsage]):
+    """A page of usage by form."""
 
 
 def _percentage(month: MonthUsage) -> float | None:

@@ -1,5 +1,6 @@
 """Usage as the API shows it."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -11,7 +12,7 @@ from backend.plans.catalogue import Plan, Plans
 from backend.usage import store
 from backend.usage.months import end_of_month, month_of
 from backend.usage.reports import API_CALLS
-from backend.usage.store import FormDay
+from backend.usage.store import FormDay, FormSpan
 from contracts.ids import is_id
 from contracts.outcomes import Outcome
 from contracts.runtime.clock import Clock
@@ -117,6 +118,15 @@ class UsageService:
             )
             for day in _days(first, last)
         ]
+
+    async def of_forms(
+        self, principal: Principal, form_ids: Collection[str], first: date, last: date
+    ) -> Mapping[str, FormSpan]:
+        """What was stored for each of these forms, which the caller knows to be the principal's,
+        from ``first`` to ``last``; forms without anything are left out."""
+        between = (first.isoformat(), last.isoformat())
+        async with self._database.read() as connection:
+            return await store.stored_by_form(connection, principal.account_id, form_ids, *between)
 
 
 def _days(first: date, last: date) -> list[str]:

@@ -25,8 +25,9 @@ from contracts.usage import Count
 class FormDay(NamedTuple):
     """What was stored for a form on a day, or for several forms or on several days, taken together.
 
-    ``submissions`` are those that count against the quota, ``held`` those of them that are held;
-    ``spam`` and ``test`` are the others. ``file_bytes`` is of all.
+    ``submissions`` are those that count against the quota, ``held`` those of them that are held,
+    ``probes`` those that are probes of the owner's; ``spam`` and ``test`` are the others.
+    ``file_bytes`` is of all.
     """
 
     submissions: int = 0
@@ -34,6 +35,14 @@ class FormDay(NamedTuple):
     held: int = 0
     test: int = 0
     file_bytes: int = 0
+    probes: int = 0
+
+
+class FormSpan(NamedTuple):
+    """What was stored for a form in a span of days, and the last of them on which anything was."""
+
+    stored: FormDay = FormDay()
+    last_day: str | None = None
 
 
 class MonthCounts(NamedTuple):
@@ -210,6 +219,27 @@ async def stored_by_day(
         statement = statement.where(form_days.c.form_id == form_id)
     rows = await connection.execute(statement)
     return {row.day: FormDay(*map(int, row[1:])) for row in rows}
+
+
+async def stored_by_form(
+    connection: AsyncConnection,
+    account_id: str,
+    form_ids: Collection[str],
+    first_day: str,
+    last_day: str,
+) -> dict[str, FormSpan]:
+    """What was stored for these forms of the account; forms without anything are left out."""
+    statement = (
+        select(form_days.c.form_id, func.max(form_days.c.day), *_sums)
+        .where(
+            form_days.c.account_id == account_id,
+            form_days.c.day.between(first_day, last_day),
+            form_days.c.form_id.in_(form_ids),
+        )
+        .group_by(form_days.c.form_id)
+    )
+    rows = await connection.execute(statement)
+    return {row.form_id: FormSpan(FormDay(*map(int, row[2:])), row[1]) for row in rows}
 
 
 async def counts_by_day(

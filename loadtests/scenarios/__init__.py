@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from loadtests.bench import Bench
 from loadtests.results import Run
 from loadtests.scenarios import (
+    console,
+    deliveries,
     fleets,
     generators,
     management,
@@ -40,7 +42,9 @@ SCENARIOS = {
     "forms": Scenario(many_forms.run),
     "outage": Scenario(outages.run),
     "memory": Scenario(memory.run),
+    "delivery": Scenario(deliveries.run),
     "management": Scenario(management.run),
+    "console": Scenario(console.run),
     "startup": Scenario(startup.run, repeat=5),
     "generator": Scenario(generators.run),
 }

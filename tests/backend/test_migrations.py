@@ -5,9 +5,9 @@ import pytest
 from sqlalchemy import Connection, text
 
 from backend.db import Database
-from backend.schema import HEAD, SchemaError, current_revision, migrate
+from backend.schema import HEAD, SchemaError, current_revision, ensure_schema, migrate
 from backend.tables import metadata
-from contracts.runtime.settings import load_settings
+from contracts.runtime.settings import SettingsError, load_settings
 
 pytestmark = pytest.mark.asyncio
 
@@ -52,6 +52,19 @@ async def test_an_empty_database_is_brought_to_the_head_once(empty_database_url:
     for _ in range(2):
         await migrate(url)
         assert await revision_of(url) == HEAD
+
+
+async def test_only_sqlite_is_migrated_by_whoever_opens_it(empty_database_url: str) -> None:
+    database = Database(driver_url(empty_database_url))
+    try:
+        if database.is_sqlite:
+            await ensure_schema(database)
+        else:
+            with pytest.raises(SettingsError, match="run `formflow migrate`"):
+                await ensure_schema(database)
+        assert await current_revision(database) == (HEAD if database.is_sqlite else None)
+    finally:
+        await database.close()
 
 
 async def test_processes_that_migrate_at_once_do_not_disturb_each_other(

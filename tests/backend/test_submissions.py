@@ -9,7 +9,9 @@ from backend.management import Services
 from backend.submissions.store import Filter, Forms
 from backend.tables import audit_log, submission_aliases
 from contracts.ids import new_id
+from contracts.runtime.clock import iso
 from tests.backend.builders import Account, add_account, add_form, add_submission, create_key
+from tests.support.clock import ManualClock
 
 pytestmark = pytest.mark.asyncio
 
@@ -34,7 +36,18 @@ async def test_a_submission_is_read_as_it_was_stored(
         "payload": payload,
         "files": [],
         "meta": {"ip": "192.0.2.1"},
-        "trace": {"checks": [], "charged": 1},
+        "trace": {
+            "checks": [],
+            "charged": 1,
+            "deliveries": {
+                "waiting": False,
+                "pending": 0,
+                "delivered": 0,
+                "failed": 0,
+                "parked": 0,
+            },
+        },
+        "deliveries": [],
         "received_at": "2026-05-28T20:26:41.000Z",
     }
 
@@ -67,6 +80,58 @@ async def test_spam_is_listed_only_when_asked_for(
     assert await ids(client, form.id) == [good]
     assert await ids(client, form.id, status="spam") == [spam]
     assert await ids(client, form.id, status="all") == [spam, good]
+
+
+async def test_a_submission_has_neighbours_in_the_list_that_is_asked_for(
+    client: httpx.AsyncClient, services: Services, account: Account
+) -> None:
+    form, other = [await add_form(services, account) for _ in range(2)]
+    first = await add_submission(services, form)
+    spam = await add_submission(services, form, status="spam")
+    elsewhere = await add_submission(services, other)
+    read = await add_submission(services, form, is_read=True)
+    last = await add_submission(services, form)
+
+    async def neighbours(id: str, **query: str) -> tuple[str | None, str | None]:
+        answer = await client.get(f"/v1/submissions/{id}/neighbours", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["newer"], answer.json()["older"]
+
+    assert await neighbours(read) == (last, elsewhere)
+    assert await neighbours(elsewhere, form_id=form.id) == (read, first)
+    assert await neighbours(last, form_id=form.id, read="false") == (None, first)
+    assert await neighbours(first, status="all") == (spam, None)
+    assert await neighbours(read, status="spam") == (None, spam)
+    assert await neighbours(last, since="2026-05-28T20:26:44Z") == (None, read)
+
+
+async def test_only_a_submission_within_reach_has_neighbours(
+    client: httpx.AsyncClient, services: Services, account: Account
+) -> None:
+    mine = await add_submission(services, await add_form(services, account))
+    foreign = await add_form(services, await add_account(services))
+    theirs = await add_submission(services, foreign)
+    assert (await client.get(f"/v1/submissions/{theirs}/neighbours")).status_code == 404
+    alone = await client.get(f"/v1/submissions/{mine}/neighbours")
+    assert alone.json() == {"newer": None, "older": None}
+    listed = await client.get(f"/v1/submissions/{mine}/neighbours?form_id={foreign.id}")
+    assert listed.json() == {"newer": None, "older": None}
+
+
+async def test_submissions_are_counted_by_how_they_are_filed(
+    client: httpx.AsyncClient, services: Services, account: Account, clock: ManualClock
+) -> None:
+    form, other = [await add_form(services, account) for _ in range(2)]
+    path = f"/v1/forms/{form.id}/submissions/count"
+    await add_submission(services, other)
+    for status in ("received", "spam", "received", "held"):
+        await add_submission(services, form, status=status)
+    assert (await client.get(path)).json() == {"received": 2, "held": 1, "spam": 1}
+    since = {"since": iso(clock.now_ms() - 1_000)}
+    assert (await client.get(path, params=since)).json() == {"received": 1, "held": 1, "spam": 0}
+    foreign = await add_form(services, await add_account(services))
+    answer = await client.get(f"/v1/forms/{foreign.id}/submissions/count")
+    assert answer.status_code == 404
 
 
 async def test_since_is_inclusive_and_until_exclusive(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from sqlalchemy import select
 
@@ -30,7 +31,7 @@ from tests.support.clock import ManualClock
 
 DAY_MS = 24 * 3600 * 1000
 TODAY = day_of(NOW_MS)
-FIGURES = ("submissions", "spam", "held", "test", "file_bytes")
+FIGURES = ("submissions", "spam", "held", "test", "file_bytes", "probes")
 
 pytestmark = pytest.mark.asyncio
 
@@ -68,6 +69,7 @@ async def recounted(services: Services) -> dict[tuple[str, str], tuple[int, ...]
             else:
                 total["submissions"] += 1
                 total["held"] += row.status == "held"
+                total["probes"] += "probe" in orjson.loads(row.meta)
         sizes = select(files.c.size, submissions.c.form_id, submissions.c.received_at)
         for row in await connection.execute(sizes.join(submissions)):
             totals[row.form_id, day_of(row.received_at)]["file_bytes"] += row.size
@@ -88,6 +90,8 @@ async def test_a_commit_counts_what_it_stores_and_nothing_else(
             item(form, idempotency_key="k", fingerprint="f"),
             item(form, status="spam"),
             item(form, status="held"),
+            item(form, meta='{"ip":"192.0.2.1","probe":true}'),
+            item(form, meta=orjson.dumps({"user_agent": '"probe":true'}).decode()),
             item(form, received_at=NOW_MS - DAY_MS, is_promised=True),
             with_file(form, 1_000),
             with_file(form, 24),
@@ -99,10 +103,10 @@ async def test_a_commit_counts_what_it_stores_and_nothing_else(
     )
     await services.intake.commit([first, item(form)])
     assert await counted(services) == {
-        (form.id, TODAY): (5, 1, 1, 0, 1_024),
-        (form.id, day_of(NOW_MS - DAY_MS)): (1, 0, 0, 0, 0),
-        (other.id, TODAY): (1, 0, 0, 0, 0),
-        (sandbox.id, TODAY): (0, 0, 0, 2, 0),
+        (form.id, TODAY): (7, 1, 1, 0, 1_024, 1),
+        (form.id, day_of(NOW_MS - DAY_MS)): (1, 0, 0, 0, 0, 0),
+        (other.id, TODAY): (1, 0, 0, 0, 0, 0),
+        (sandbox.id, TODAY): (0, 0, 0, 2, 0, 0),
     }
     assert await counted(services) == await recounted(services)
 
@@ -185,6 +189,7 @@ async def test_a_new_account_has_used_nothing(client: httpx.AsyncClient) -> None
         "submissions": {"used": 0, "limit": None, "percentage": None},
         "spam": 0,
         "held": 0,
+        "probes": 0,
         "test": 0,
         "file_bytes": 0,
         "replays": 0,
@@ -288,6 +293,37 @@ async def test_days_of_one_form_show_what_is_known_of_it(
 )
 async def test_a_bad_span_is_422(client: httpx.AsyncClient, query: dict[str, str]) -> None:
     assert (await client.get("/v1/usage/daily", params=query)).status_code == 422
+
+
+async def test_usage_by_form_goes_along_with_the_list_of_forms(
+    client: httpx.AsyncClient, services: Services, account: Account
+) -> None:
+    forms_made = [await add_form(services, account) for _ in range(3)]
+    await add_form(services, await add_account(services))
+    await add_form(services, account, environment="staging")
+    first, second, third = forms_made
+    await services.intake.commit(
+        [
+            item(first, received_at=NOW_MS - 2 * DAY_MS),
+            item(first, received_at=NOW_MS - 3 * DAY_MS),
+            item(third, received_at=NOW_MS - 40 * DAY_MS),
+        ]
+    )
+    query = {"limit": "2", "environment": "production"}
+    page = (await client.get("/v1/usage/forms", params=query)).json()
+    rest = (
+        await client.get("/v1/usage/forms", params=query | {"cursor": page["next_cursor"]})
+    ).json()
+    usage = [*page["data"], *rest["data"]]
+    listed = (await client.get("/v1/forms?environment=production")).json()["data"]
+    assert [one["form_id"] for one in usage] == [form["id"] for form in listed]
+    figures = {one["form_id"]: (one["submissions"], one["last_day"]) for one in usage}
+    assert figures == {
+        first.id: (2, day_of(NOW_MS - 2 * DAY_MS)),
+        second.id: (0, None),
+        third.id: (0, None),
+    }
+    assert rest["next_cursor"] is None
 
 
 async def test_a_year_can_be_asked_for(client: httpx.AsyncClient) -> None:

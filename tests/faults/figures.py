@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.faults import fleet_figures, storage_figures
+from tests.faults import delivery_figures, fleet_figures, storage_figures
 from tests.faults.figure import Figure, Size
 
 RUNS: dict[str, Callable[[Path, Size], Awaitable[Figure]]] = {
@@ -25,4 +25,6 @@ RUNS: dict[str, Callable[[Path, Size], Awaitable[Figure]]] = {
     "addresses": fleet_figures.address_flood,
     "slugs": fleet_figures.slug_flood,
     "rolls": fleet_figures.rolling_restarts,
+    "deliveries": delivery_figures.deliveries_under_kills,
+    "hanging": delivery_figures.deliveries_beside_hanging,
 }

@@ -9,12 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import literal_column, update
+
 import backend.db
+import backend.delivery.store
 import backend.internal.intake
 import formflow.cli
 import gateway.forwarder
 import gateway.upstream
 from backend.internal.quota import Ledger
+from backend.tables import deliveries
+from backend.transaction import among, encode_texts
 from contracts.ids import new_id
 from contracts.submissions import ItemResult, Receipt, Submission
 
@@ -74,11 +79,27 @@ def sync_normal() -> None:
     module._PRAGMAS = tuple(pragmas)
 
 
+def deliver_at_claim() -> None:
+    """A backend that takes a delivery for made once it is claimed."""
+    module: Any = backend.delivery.store
+    claim_right = module.claim
+
+    def claim(transaction: Any, *rest: Any, **named: Any) -> Any:
+        claimed = claim_right(transaction, *rest, **named)
+        ids = encode_texts([item.delivery.id for item in claimed])
+        done = update(deliveries).where(among(deliveries.c.id, "ids"))
+        transaction.run(done.values(status=literal_column("'delivered'")), [{"ids": ids}])
+        return claimed
+
+    module.claim = claim
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     "acknowledge-early": acknowledge_early,
     "mint-anew": mint_anew,
     "forget-quota": forget_quota,
     "sync-normal": sync_normal,
+    "deliver-at-claim": deliver_at_claim,
 }
 
 

@@ -13,6 +13,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("submissions", sa.Column("delivery_began_at", sa.BigInteger()))
+    probes = sa.Column("probes", sa.BigInteger(), nullable=False, server_default="0")
+    op.add_column("form_days", probes)
     _extend_forms()
     _create_webhooks()
     _create_outbox()
@@ -41,6 +43,7 @@ def downgrade() -> None:
             ),
         ),
         ("submissions", ("delivery_began_at",)),
+        ("form_days", ("probes",)),
     ):
         with op.batch_alter_table(table) as batch:
             for column in columns:
@@ -95,6 +98,7 @@ def _create_outbox() -> None:
         sa.Column("submission_ids", sa.Text()),
         sa.Column("details", sa.Text()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("set_aside_at", sa.BigInteger()),
         sa.PrimaryKeyConstraint("id", name="pk_outbox"),
     )
 

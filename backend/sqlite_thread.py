@@ -1,4 +1,4 @@
-"""The connection of the intake's transactions on SQLite, in a thread of its own."""
+"""A connection to SQLite in a thread of its own, for transactions that are one function."""
 
 import asyncio
 import sqlite3
@@ -23,18 +23,20 @@ def has_disk_failed(error: BaseException) -> bool:
     return code is not None and code & 0xFF in _BROKEN and code not in _SHORT
 
 
-class SqliteWriter:
+class SqliteThread:
     """Runs transactions one after the other. The connection is opened by the first one."""
 
-    def __init__(self, path: str, pragmas: Sequence[str]) -> None:
+    def __init__(self, path: str, pragmas: Sequence[str], begin: str) -> None:
+        """``begin`` is the statement that begins a transaction."""
         self._path = path
         self._pragmas = pragmas
-        self._thread = ThreadPoolExecutor(1, "sqlite-writer")
+        self._begin = begin
+        self._thread = ThreadPoolExecutor(1, "sqlite")
         self._connection: sqlite3.Connection | None = None
         self._transaction: SqliteTransaction | None = None
 
     async def transact(self, work: Callable[[Transaction], Result]) -> Result:
-        """The result of ``work``; its commit has been fsynced when this returns.
+        """The result of ``work``; a commit has been fsynced when this returns.
 
         Raises what ``work`` raises, and then nothing of it is stored. Raises sqlite3.Error.
         """
@@ -52,7 +54,7 @@ class SqliteWriter:
     def _run(self, work: Callable[[Transaction], Result]) -> Result:
         connection = self._connection or self._open()
         transaction = self._transaction = self._transaction or SqliteTransaction(connection)
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(self._begin)
         try:
             result = work(transaction)
             connection.execute("COMMIT")
