@@ -43,9 +43,13 @@ class NewForm:
     notify_emails: str | None = None
     from_address: str | None = None
     subject_template: str | None = None
+    autoresponse_enabled: bool = False
+    autoresponse_subject: str | None = None
+    autoresponse_message: str | None = None
     retention_days: int | None = None
     fields: Sequence[DeclaredField] = ()
     enforce_fields: bool = False
+    silence_alarm_enabled: bool = True
 
 
 _MEMBERS = [field.name for field in fields(NewForm)]

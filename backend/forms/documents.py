@@ -5,7 +5,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.forms.fields import Enforce, Fields, FormField, form_field
-from backend.forms.mail import FromAddress, NotifyEmails, SubjectTemplate
+from backend.forms.mail import (
+    AutoresponseEnabled,
+    AutoresponseMessage,
+    AutoresponseSubject,
+    FromAddress,
+    NotifyEmails,
+    SubjectTemplate,
+)
 from backend.forms.schemas import (
     AllowedOrigins,
     Environment,
@@ -16,6 +23,7 @@ from backend.forms.schemas import (
     RedirectHosts,
     RedirectUrl,
     RetentionDays,
+    SilenceAlarm,
     Slug,
     Status,
     Strict,
@@ -53,6 +61,9 @@ class CreateForm(Body):
     notify_emails: NotifyEmails = ""
     from_address: FromAddress | None = None
     subject_template: SubjectTemplate | None = None
+    autoresponse_enabled: AutoresponseEnabled = False
+    autoresponse_subject: AutoresponseSubject | None = None
+    autoresponse_message: AutoresponseMessage | None = None
     redirect_url: RedirectUrl | None = None
     redirect_hosts: RedirectHosts = []
     allowed_origins: AllowedOrigins = []
@@ -70,6 +81,7 @@ class CreateForm(Body):
     retention_days: RetentionDays | None = None
     fields: Fields = []
     enforce_fields: Enforce = False
+    silence_alarm_enabled: SilenceAlarm = True
 
 
 class ChangeForm(Body):
@@ -84,6 +96,9 @@ class ChangeForm(Body):
     notify_emails: NotifyEmails = ""
     from_address: FromAddress | None = None
     subject_template: SubjectTemplate | None = None
+    autoresponse_enabled: AutoresponseEnabled = False
+    autoresponse_subject: AutoresponseSubject | None = None
+    autoresponse_message: AutoresponseMessage | None = None
     redirect_url: RedirectUrl | None = None
     redirect_hosts: RedirectHosts = []
     allowed_origins: AllowedOrigins = []
@@ -99,6 +114,7 @@ class ChangeForm(Body):
     retention_days: RetentionDays | None = None
     fields: Fields = []
     enforce_fields: Enforce = False
+    silence_alarm_enabled: SilenceAlarm = True
 
 
 class DuplicateForm(Body):
@@ -131,6 +147,9 @@ class Form(BaseModel):
     notify_emails: str
     from_address: str | None
     subject_template: str | None
+    autoresponse_enabled: bool
+    autoresponse_subject: str | None
+    autoresponse_message: str | None
     redirect_url: str | None
     redirect_hosts: list[str]
     allowed_origins: list[str]
@@ -138,6 +157,9 @@ class Form(BaseModel):
     honeypot_field: str
     turnstile_enabled: bool
     turnstile_site_key: str | None
+    has_turnstile_secret: bool = Field(
+        description="Whether it has a secret of its own; nobody can read it."
+    )
     turnstile_skip_with_key: bool
     turnstile_on_outage: TurnstileOnOutage
     rate_limit_per_minute: int
@@ -145,6 +167,7 @@ class Form(BaseModel):
     retention_days: int | None
     fields: list[FormField]
     enforce_fields: bool
+    silence_alarm_enabled: bool
     created_at: Time
     updated_at: Time
 
@@ -161,6 +184,9 @@ class Form(BaseModel):
             notify_emails=row.notify_emails,
             from_address=row.from_address,
             subject_template=row.subject_template,
+            autoresponse_enabled=row.autoresponse_enabled,
+            autoresponse_subject=row.autoresponse_subject,
+            autoresponse_message=row.autoresponse_message,
             redirect_url=row.redirect_url,
             redirect_hosts=list(row.redirect_hosts),
             allowed_origins=list(row.allowed_origins),
@@ -168,6 +194,7 @@ class Form(BaseModel):
             honeypot_field=row.honeypot_field,
             turnstile_enabled=row.turnstile_enabled,
             turnstile_site_key=row.turnstile_site_key,
+            has_turnstile_secret=row.turnstile_secret is not None,
             turnstile_skip_with_key=row.turnstile_skip_with_key,
             turnstile_on_outage=TurnstileOnOutage(row.turnstile_on_outage),
             rate_limit_per_minute=row.rate_limit_per_minute,
@@ -175,6 +202,7 @@ class Form(BaseModel):
             retention_days=row.retention_days,
             fields=[form_field(field) for field in row.fields],
             enforce_fields=row.enforce_fields,
+            silence_alarm_enabled=row.silence_alarm_enabled,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
         )

@@ -145,3 +145,11 @@ RetentionDays = Annotated[
         examples=[365],
     ),
 ]
+
+SilenceAlarm = Annotated[
+    bool,
+    Field(
+        description="Whether the account's owners are told once when the form has stopped "
+        "receiving: nothing for more than three days, and twice its longest pause before."
+    ),
+]

@@ -5,12 +5,23 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.access import Reach
-from backend.tables import forms, idempotency_keys, submissions
+from backend.tables import deliveries, forms, idempotency_keys, submissions
+from backend.transaction import Transaction
 from contracts.fields import DeclaredField, field_of
 
 _LISTS = ("redirect_hosts", "allowed_origins", "fields")
@@ -46,15 +57,25 @@ class FormRow:
     notify_emails: str
     from_address: str | None
     subject_template: str | None
+    autoresponse_enabled: bool
+    autoresponse_subject: str | None
+    autoresponse_message: str | None
     retention_days: int | None
     fields: tuple[DeclaredField, ...]
     enforce_fields: bool
+    silence_alarm_enabled: bool
     revision: int
     created_at: int
     updated_at: int
 
 
 _columns = [forms.c[field.name] for field in fields(FormRow)]
+_flags = [field.name for field in fields(FormRow) if field.type is bool]
+_form = select(*_columns).where(
+    forms.c.account_id == bindparam("account"),
+    forms.c.id == bindparam("the_id"),
+    forms.c.deleted_at.is_(None),
+)
 
 
 async def find_form(
@@ -63,6 +84,12 @@ async def find_form(
     """A form within reach."""
     condition = within(account_id, reach) & (forms.c.id == id)
     return next(_rows(await connection.execute(select(*_columns).where(condition))), None)
+
+
+def find_form_in(transaction: Transaction, account_id: str, id: str) -> FormRow | None:
+    """A form of an account."""
+    found = transaction.rows(_form, {"account": account_id, "the_id": id})
+    return next(_rows(found), None)
 
 
 async def list_forms(
@@ -141,10 +168,13 @@ async def clear_tombstone(connection: AsyncConnection, slug: str) -> None:
 
 
 def has_rows() -> ColumnElement[bool]:
-    """Whether something of a form is still there that was posted to it."""
+    """Whether something of a form is still there that was posted to it, or that came of it."""
     return or_(
         exists().where(submissions.c.form_id == forms.c.id),
         exists().where(idempotency_keys.c.form_id == forms.c.id),
+        exists().where(
+            literal_column("deliveries.form_id IS NOT NULL"), deliveries.c.form_id == forms.c.id
+        ),
     )
 
 
@@ -177,7 +207,9 @@ def _stored(values: dict[str, Any]) -> dict[str, Any]:
 
 def _rows(found: Iterable[Any]) -> Iterator[FormRow]:
     for row in found:
-        members = dict(row._mapping)
+        members = row._asdict()
+        # The driver of SQLite knows no booleans.
+        members |= {name: bool(members[name]) for name in _flags}
         members["redirect_hosts"] = tuple(orjson.loads(row.redirect_hosts))
         members["allowed_origins"] = tuple(orjson.loads(row.allowed_origins))
         members["fields"] = declared_fields(row.fields)

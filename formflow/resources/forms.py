@@ -23,6 +23,9 @@ _FORM_MEMBERS = (
     Given("notify_emails", "Who is told of submissions, with commas."),
     Given("from_address", "The sender of these mails.", read=text_or_null),
     Given("subject_template", "The subject of these mails.", read=text_or_null),
+    Given("autoresponse_enabled", "Whether visitors are answered by mail.", bool),
+    Given("autoresponse_subject", "The subject of that answer.", read=text_or_null),
+    Given("autoresponse_message", "What that answer says.", read=text_or_null),
     Given("retention_days", "Days that submissions are kept.", int),
     Given("honeypot_enabled", "Whether what fills in the honeypot is spam.", bool),
     Given("honeypot_field", "The name of the honeypot."),
@@ -40,6 +43,7 @@ _FORM_MEMBERS = (
     Given("idempotency_strict", "Whether a key with another body is refused.", bool),
     Given("fields", "The declared fields: JSON, or @FILE.", read=json_or_file),
     Given("enforce_fields", "Whether posts must be as declared.", bool),
+    Given("silence_alarm_enabled", "Whether its owners are told when nothing comes.", bool),
 )
 
 FORMS = (
@@ -75,7 +79,7 @@ FORMS = (
         "duplicate",
         "POST",
         "/v1/forms/{form}/duplicate",
-        "Copy a form's settings to a new form; prints its slug.",
+        "Copy a form's settings to a new form, not its webhooks; prints its slug.",
         (FORM, Given("name", "The new form's name."), Given("slug", "Its slug.")),
         prints="slug",
     ),

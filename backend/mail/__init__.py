@@ -1,0 +1,1 @@
+"""Mail: what it says, how it is written down, and the ways it goes."""
