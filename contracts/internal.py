@@ -7,7 +7,7 @@ token>``.
 """
 
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,10 +45,22 @@ FORWARDED_BY = b"formflow-forwarded-by"
 
 FEED_WAIT_SECONDS = 5
 BATCH_ITEMS_MAX = 256
+_GATEWAY_NAME_MAX = 100
 
 
 class UndecodableMessage(ValueError):
     """The other side said something this version does not understand."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """What a gateway says of itself with each poll of the feed: its name, its version, whether it
+    is being stopped, and how many submissions wait in its spool."""
+
+    name: str
+    version: str
+    is_draining: bool
+    spooled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +366,29 @@ def _restrictions_of(document: dict[str, Any]) -> KeyRestrictions:
 
 def _optional_tuple(items: list[str] | None) -> tuple[str, ...] | None:
     return None if items is None else tuple(items)
+
+
+def encode_gateway(state: GatewayState) -> dict[str, str]:
+    """A gateway's word on itself, as parameters of a query."""
+    return {
+        "gateway": state.name,
+        "version": state.version,
+        "draining": "1" if state.is_draining else "0",
+        "spooled": str(state.spooled),
+    }
+
+
+def decode_gateway(query: Mapping[str, str]) -> GatewayState | None:
+    """What a gateway says of itself; None if it says nothing, as one of an older version."""
+    name, spooled = query.get("gateway", ""), query.get("spooled", "")
+    if not name or not spooled.isdecimal():
+        return None
+    return GatewayState(
+        name[:_GATEWAY_NAME_MAX],
+        query.get("version", "")[:_GATEWAY_NAME_MAX],
+        query.get("draining") == "1",
+        int(spooled),
+    )
 
 
 def encode_changes(answer: ChangesAnswer) -> bytes:

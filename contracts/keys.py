@@ -13,12 +13,13 @@ import zlib
 from dataclasses import dataclass
 from enum import Enum
 
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _HEX = frozenset("0123456789abcdef")
-_BASE62_SET = frozenset(_BASE62)
+BASE62 = frozenset(_DIGITS)
+"""The characters of secrets and checksums."""
 _ID_LENGTH = 12
-_SECRET_LENGTH = 43
-_CHECKSUM_LENGTH = 6
+SECRET_LENGTH = 43
+CHECKSUM_LENGTH = 6
 DISPLAY_LENGTH = 12
 
 
@@ -55,7 +56,7 @@ class ApiKey:
     def text(self) -> str:
         """The full key, as its owner holds it."""
         body = f"{self.kind.prefix}{self.key_id}_{self.secret}"
-        return body + _checksum(body)
+        return body + checksum(body)
 
     @property
     def display(self) -> str:
@@ -65,7 +66,7 @@ class ApiKey:
 
 def mint_key(kind: KeyKind) -> ApiKey:
     """A new random key."""
-    secret = _base62(secrets.randbits(256), _SECRET_LENGTH)
+    secret = base62(secrets.randbits(256), SECRET_LENGTH)
     return ApiKey(kind, secrets.token_hex(_ID_LENGTH // 2), secret)
 
 
@@ -74,26 +75,28 @@ def parse_key(text: str) -> ApiKey | None:
     kind = next((kind for kind, prefix in _PREFIXES.items() if text.startswith(prefix)), None)
     if kind is None:
         return None
-    body, checksum = text[:-_CHECKSUM_LENGTH], text[-_CHECKSUM_LENGTH:]
+    body, end = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
     key_id, separator, secret = body[len(kind.prefix) :].partition("_")
     well_formed = (
         separator == "_"
         and len(key_id) == _ID_LENGTH
         and _HEX.issuperset(key_id)
-        and len(secret) == _SECRET_LENGTH
-        and _BASE62_SET.issuperset(secret)
-        and checksum == _checksum(body)
+        and len(secret) == SECRET_LENGTH
+        and BASE62.issuperset(secret)
+        and end == checksum(body)
     )
     return ApiKey(kind, key_id, secret) if well_formed else None
 
 
-def _checksum(body: str) -> str:
-    return _base62(zlib.crc32(body.encode()), _CHECKSUM_LENGTH)
+def checksum(body: str) -> str:
+    """The six characters that end a credential which begins with ``body``."""
+    return base62(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
 
 
-def _base62(value: int, length: int) -> str:
+def base62(value: int, length: int) -> str:
+    """The number in base62, ``length`` characters of it, the least significant last."""
     digits = []
     for _ in range(length):
         value, digit = divmod(value, 62)
-        digits.append(_BASE62[digit])
+        digits.append(_DIGITS[digit])
     return "".join(reversed(digits))

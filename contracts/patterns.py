@@ -8,6 +8,7 @@ a character for every pattern and every value. What no such automaton can do is 
 around and back-references.
 """
 
+import string
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -25,6 +26,12 @@ _STEPS_MAX = 2_000
 _STATES_MAX = 1_000
 _SIZE_MAX = 10_000
 _ASCII = 128
+_SAMPLE_STEPS_MAX = 200_000
+# For samples, those that people read best first.
+_READABLE = (
+    string.ascii_lowercase + string.digits + string.ascii_uppercase + string.punctuation + " "
+)
+_SURROGATES = range(0xD800, 0xE000)
 _END = 0x110000
 
 
@@ -53,6 +60,40 @@ class Pattern:
             if state < 0:
                 return False
         return self._accepts[state]
+
+    def sample(self, least: int, most: int) -> str | None:
+        """A text of at least ``least`` and at most ``most`` characters that matches, as short as
+        can be; None if there is none, or none is found with reasonable effort."""
+        characters = self._samples_of_kinds()
+        # For each length, the states that can be reached, each with the one before and how.
+        reached: list[dict[int, tuple[int, str]]] = [{0: (0, "")}]
+        steps = 0
+        for length in range(min(most, VALUE_MAX) + 1):
+            ends = [state for state in reached[length] if self._accepts[state]]
+            if ends and length >= least:
+                return _traced(reached, ends[0])
+            longer: dict[int, tuple[int, str]] = {}
+            for state in reached[length]:
+                for kind, character in characters:
+                    following = self._table[state * self._width + kind]
+                    if following >= 0:
+                        longer.setdefault(following, (state, character))
+            steps += len(reached[length]) * len(characters)
+            if not longer or steps > _SAMPLE_STEPS_MAX:
+                break
+            reached.append(longer)
+        return None
+
+    def _samples_of_kinds(self) -> list[tuple[int, str]]:
+        """Each kind that has a character which can be shown, with one."""
+        samples = {
+            kind: chr(start)
+            for start, kind in zip(self._starts, self._kinds, strict=True)
+            if start >= ord(" ") and start not in _SURROGATES
+        }
+        samples |= {self._kind(ord(character)): character for character in reversed(_READABLE)}
+        # In the order of the samples: of several ways the readable one is taken.
+        return sorted(samples.items(), key=lambda item: _READABLE.find(item[1]) % _END)
 
     def _kind(self, character: int) -> int:
         return self._kinds[bisect_right(self._starts, character) - 1]
@@ -173,6 +214,15 @@ def _determinised(positions: _Positions, masks: list[int]) -> tuple["array[int]"
                 accepts.append(bool(taken & whole.last))
             table.append(states[taken] if taken else -1)
     return table, accepts
+
+
+def _traced(reached: list[dict[int, tuple[int, str]]], end: int) -> str:
+    """The text that leads to the state ``end``, in as many steps as there are lengths."""
+    characters = []
+    for states in reversed(reached[1:]):
+        end, character = states[end]
+        characters.append(character)
+    return "".join(reversed(characters))
 
 
 def _bits(positions: int) -> Iterator[int]:

@@ -1,7 +1,9 @@
 """Puts the gateway together: its parts, its routes, start and stop."""
 
 import asyncio
+import os
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
@@ -14,7 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from contracts import VERSION
 from contracts.addresses import ClientAddress
+from contracts.internal import GatewayState
+from contracts.probes import ProbeTokens
 from contracts.problems import Problem, Rejected, problem_document
 from contracts.runtime.clock import Clock, SystemClock
 from contracts.runtime.failure import Failure
@@ -75,7 +80,13 @@ class Gateway:
             settings, worker, self._upstream, self._outage, self.failure, clock
         )
         caches: list[FedCache] = [self._forms, self._keys, quota, self._fallback]
-        self._feed = Feed(self._upstream, caches, clock, on_interrupted=self._outage.wake)
+        self._feed = Feed(
+            self._upstream,
+            caches,
+            clock,
+            on_interrupted=self._outage.wake,
+            describe=self._describe,
+        )
         snapshot = SnapshotFile(settings.data_dir / f"gateway-{worker}.snapshot", token)
         self._snapshots = SnapshotKeeper(snapshot, self._forms, self._keys, self._feed, clock)
         self._forwarder = Forwarder(self._upstream, quota, self._outage, self._fallback)
@@ -92,6 +103,7 @@ class Gateway:
                 reader=PostReader(addresses, clock, PREFIX),
                 forms=self._forms,
                 keys=self._keys,
+                probes=ProbeTokens(token),
                 limiter=self._limiter,
                 staging=self._staging,
                 idempotency=Idempotency(self._upstream, clock),
@@ -202,6 +214,11 @@ class Gateway:
     async def _metrics(self, request: Request) -> Response:
         body = exposition(self._ingest.outcomes, self._limiter, self._levels())
         return Response(body, headers={"content-type": CONTENT_TYPE})
+
+    def _describe(self) -> GatewayState:
+        spool = self._fallback.spool
+        name = f"{socket.gethostname()}, process {os.getpid()}"
+        return GatewayState(name, VERSION, self._is_draining, spool.count if spool else 0)
 
     def _levels(self) -> Levels:
         spool, leases = self._fallback.spool, self._fallback.leases

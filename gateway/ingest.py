@@ -18,6 +18,7 @@ from contracts.forms import FormConfig, FormStatus, KeyGrant
 from contracts.idempotency import read_key
 from contracts.ids import new_id
 from contracts.outcomes import Outcome
+from contracts.probes import PROBE_HEADER, ProbeTokens
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
 from contracts.runtime.ratelimit import RateLimiter, key_rules, visitor_rules
@@ -60,6 +61,7 @@ class Parts:
     reader: PostReader
     forms: FormCache
     keys: KeyCache
+    probes: ProbeTokens
     limiter: RateLimiter
     staging: Staging
     idempotency: Idempotency
@@ -140,6 +142,7 @@ class Ingest:
         authorization = post.headers.get(b"authorization")
         caller = await parts.keys.authenticate(authorization, form, post.client)
         post.trace.mark("key", "valid" if caller else "anonymous")
+        self._recognise_probe(post, form)
         await self._admit(post, form, caller)
         parts.forwarder.check_room()
         key = read_key(post.headers.get(b"idempotency-key"))
@@ -220,7 +223,17 @@ class Ingest:
         receipt = await parts.forwarder.accept(submission, draft.form, uploads)
         return Accepted(_outcome(receipt, status), receipt, draft.next_url)
 
+    def _recognise_probe(self, post: Post, form: FormConfig) -> None:
+        """A probe comes from no page: it has no origin and no Turnstile token, and its rate is not
+        a visitor's. Everything else is checked; without a good token it is a post like others."""
+        token = post.headers.get(PROBE_HEADER)
+        if token is not None and self._parts.probes.is_valid(token, form.id, post.received_at):
+            post.is_probe = True
+            post.trace.mark("probe", "valid")
+
     async def _admit(self, post: Post, form: FormConfig, caller: KeyGrant | None) -> None:
+        if caller is None and post.is_probe:
+            return
         if caller is None:
             rules = visitor_rules(form.id, post.client, form.rate_limit_per_minute)
         else:
@@ -248,7 +261,7 @@ class Ingest:
         )
 
     def _check_origin(self, post: Post, form: FormConfig) -> None:
-        if form.allowed_origins:
+        if form.allowed_origins and not post.is_probe:
             post.allowed_origin = check_origin(
                 post.headers.get(b"origin"), post.headers.get(b"referer"), form.allowed_origins
             )
@@ -259,7 +272,7 @@ class Ingest:
         turnstile, trace = draft.form.turnstile, draft.post.trace
         if turnstile is None:
             return SubmissionStatus.RECEIVED
-        if draft.caller is not None and turnstile.skip_with_key:
+        if draft.post.is_probe or (draft.caller is not None and turnstile.skip_with_key):
             trace.mark("turnstile", "skipped")
             return SubmissionStatus.RECEIVED
         token = draft.body.fields.get(TURNSTILE_FIELD)

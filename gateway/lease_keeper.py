@@ -30,8 +30,10 @@ class LeaseKeeper:
         """Works until cancelled."""
         pause = _RETRY_SECONDS
         while True:
+            # Not ``wait_for``: Python 3.11's may swallow a cancellation.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._book.due.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._book.due.wait()
             self._book.end_idle()
             if await self._state_what_is_due():
                 pause = _RETRY_SECONDS

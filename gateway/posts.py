@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.addresses import ClientAddress
+from contracts.probes import META_MEMBER, PROBE_HEADER
 from contracts.runtime.clock import Clock
 from contracts.runtime.ratelimit import Decision
 from gateway.parsing.fields import Body
@@ -28,6 +29,7 @@ _HEADERS = frozenset(
         b"transfer-encoding",
         b"user-agent",
         b"x-requested-with",
+        PROBE_HEADER,
     }
 )
 
@@ -38,7 +40,8 @@ class Post:
 
     ``received_at`` is Unix milliseconds; ``account_id`` the form's, once the form is known;
     ``rate`` the rate limit's decision, once it is made;
-    ``allowed_origin`` the request's origin, if the form restricts them and it matched.
+    ``allowed_origin`` the request's origin, if the form restricts them and it matched;
+    ``is_probe`` whether the form's owner sent it to see whether the chain holds.
     """
 
     slug: str
@@ -53,6 +56,7 @@ class Post:
     rate: Decision | None = None
     body: Body | None = None
     allowed_origin: str | None = None
+    is_probe: bool = False
 
     @property
     def content_length(self) -> int | None:
@@ -76,6 +80,8 @@ class Post:
             meta["referrer"] = _text(referrer, _REFERRER_MAX)
         if self.body is not None and self.body.charset_guessed:
             meta["charset_guessed"] = True
+        if self.is_probe:
+            meta[META_MEMBER] = True
         return meta
 
     @property

@@ -151,10 +151,17 @@ class Upstream:
         await self._post(internal.USAGE, internal.encode_usage_report(report))
 
     async def changes(
-        self, epoch: str, since: int, wait_seconds: int = internal.FEED_WAIT_SECONDS
+        self,
+        epoch: str,
+        since: int,
+        wait_seconds: int = internal.FEED_WAIT_SECONDS,
+        gateway: internal.GatewayState | None = None,
     ) -> internal.ChangesAnswer:
-        """What changed since that revision; waits so long for a change."""
+        """What changed since that revision; waits so long for a change. ``gateway`` is what the
+        backend learns of the asker."""
         query = {"epoch": epoch, "since": str(since), "wait": str(wait_seconds)}
+        if gateway is not None:
+            query |= internal.encode_gateway(gateway)
         return internal.decode_changes(
             await self._send("GET", internal.CHANGES, params=query, timeout=_FEED_SECONDS)
         )

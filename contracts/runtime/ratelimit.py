@@ -60,17 +60,17 @@ class RateLimiter(Protocol):
         """Lets go of connections."""
 
 
-def visitor_rules(scope: str, client: str, limit: int) -> tuple[Rule, ...]:
-    """An anonymous visitor's rules: ``limit`` requests a minute from one client, to one form or
-    whatever else ``scope`` names.
+def visitor_rules(scope: str, client: str, limit: int, seconds: int = _MINUTE) -> tuple[Rule, ...]:
+    """An anonymous visitor's rules: ``limit`` requests in any ``seconds`` from one client, to one
+    form or whatever else ``scope`` names.
 
     A client is an IPv4 address (also one mapped into IPv6) or an IPv6 /64, whose /56 and /48 get
     four and sixteen times as much. Anything that is not an address counts as one client.
     """
     if ":" not in client:
-        return (Rule(f"{scope}/{client}", limit, _MINUTE),)
+        return (Rule(f"{scope}/{client}", limit, seconds),)
     return tuple(
-        Rule(f"{scope}/{group}", limit * factor, _MINUTE) for group, factor in _ipv6_groups(client)
+        Rule(f"{scope}/{group}", limit * factor, seconds) for group, factor in _ipv6_groups(client)
     )
 
 

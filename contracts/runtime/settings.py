@@ -15,6 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 PREFIX = "FORMFLOW_"
 _FILE_SUFFIX = "_FILE"
+GATEWAY_PORT = 8787
+# Where a process is reached that listens on every address.
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
 # Which product the command line speaks to: no setting of a process.
 _OF_THE_COMMAND_LINE = {f"{PREFIX}URL", f"{PREFIX}KEY"}
 
@@ -126,8 +129,8 @@ class Settings(BaseModel):
     smtp_url: SecretStr | None = Field(
         None,
         description="The server that mails go out by: `smtp://user:password@host:587` (STARTTLS "
-        "where it is offered) or `smtps://…:465`. Without one they are written to `mail` in the "
-        "data directory.",
+        "where it is offered; always or never with `?starttls=require` or `off`) or "
+        "`smtps://…:465`. Without one they are written to `mail` in the data directory.",
     )
     mail_from: str = Field(
         "FormFlow <formflow@localhost>", description="Who mails are from, unless a form says."
@@ -138,7 +141,7 @@ class Settings(BaseModel):
     webhook_allow_cidrs: Networks = Field(
         (),
         description="Networks (CIDR, comma-separated) that webhooks may go to though they are "
-        "private, such as `10.1.0.0/16`.",
+        "private, such as `10.1.0.0/16`; with any, names of a local network may be given too.",
     )
     delivery_retry_seconds: Seconds = Field(
         (1.0, 10.0, 60.0, 600.0, 3600.0),
@@ -175,6 +178,33 @@ class Settings(BaseModel):
     owner_email: str = Field(
         "owner@localhost", pattern=r"^[^@\s]+@[^@\s]+$", description="The first owner's address."
     )
+    sign_up: Literal["closed", "open"] = Field(
+        "closed",
+        description="`open` lets everybody make an account of their own: a link to sign in is sent "
+        "to addresses that are not a member's, too.",
+    )
+    oidc_issuer: str = Field(
+        "",
+        pattern=r"^$|^https://[^/?#@]+(/[^?#]*)?$"
+        r"|^http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^?#]*)?$",
+        description="The OpenID Connect provider that members may sign in at, exactly as it names "
+        "itself: `https://id.example.com`. `http` on this machine only.",
+    )
+    oidc_client_id: str | None = Field(
+        None, description="What the provider calls this server; needed with an issuer."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="The secret that the provider gave it; none for a public client."
+    )
+    oidc_scopes: str = Field(
+        "openid email profile offline_access",
+        pattern=r"^openid( [\x21\x23-\x5b\x5d-\x7e]+)*$",
+        description="What is asked for there. `offline_access` makes sessions end with the "
+        "provider's; it is left out where the provider does not know it.",
+    )
+    oidc_name: str = Field(
+        "single sign-on", max_length=60, description="What the button calls the provider."
+    )
     max_fields: int = Field(200, ge=1, description="Fields a post may have.")
     max_name_bytes: int = Field(256, ge=1, description="Bytes of a field's name.")
     max_value_bytes: int = Field(65_536, ge=1, description="Bytes of a field's value.")
@@ -205,6 +235,12 @@ class Settings(BaseModel):
             "postgresql://", "postgresql+asyncpg://", 1
         )
 
+    def public_origin(self) -> str:
+        """The origin that clients use; if nothing says it, the one of a gateway on this machine."""
+        if self.public_url is not None:
+            return self.public_url
+        return origin_at(self.host, GATEWAY_PORT if self.port is None else self.port)
+
     def required_internal_token(self) -> str:
         """The internal token. Raises SettingsError if it is missing or too short to be a secret."""
         token = self.internal_token.get_secret_value() if self.internal_token else ""
@@ -214,6 +250,12 @@ class Settings(BaseModel):
                 "the same for every gateway and backend"
             )
         return token
+
+
+def origin_at(host: str, port: int) -> str:
+    """The origin, on this machine, of a process that listens on an address and a port."""
+    host = _REACHED_AT.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def load_settings(

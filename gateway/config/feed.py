@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
-from contracts.internal import FEED_WAIT_SECONDS, ChangesAnswer, UndecodableMessage
+from contracts.internal import (
+    FEED_WAIT_SECONDS,
+    ChangesAnswer,
+    GatewayState,
+    UndecodableMessage,
+)
 from contracts.problems import Rejected
 from contracts.runtime.clock import Clock
 from contracts.runtime.telemetry import get_logger
@@ -42,12 +47,15 @@ class Feed:
         caches: Sequence[FedCache],
         clock: Clock,
         on_interrupted: Callable[[], None] = lambda: None,
+        describe: Callable[[], GatewayState | None] = lambda: None,
     ) -> None:
-        """``on_interrupted`` is called whenever the backend has not answered."""
+        """``on_interrupted`` is called whenever the backend has not answered; ``describe`` is what
+        each poll tells it of this gateway."""
         self._upstream = upstream
         self._caches = caches
         self._clock = clock
         self._on_interrupted = on_interrupted
+        self._describe = describe
         self._epoch = ""
         self._revision = 0
         self._heard_at: float | None = None
@@ -94,7 +102,10 @@ class Feed:
         wait_seconds = 0
         while True:
             try:
-                self._apply(await self._upstream.changes(self._epoch, self._revision, wait_seconds))
+                changes = await self._upstream.changes(
+                    self._epoch, self._revision, wait_seconds, self._describe()
+                )
+                self._apply(changes)
                 wait_seconds = FEED_WAIT_SECONDS
             except (UpstreamUnavailable, UndecodableMessage, Rejected) as error:
                 self._on_interrupted()

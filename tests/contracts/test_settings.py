@@ -1,6 +1,7 @@
 """Configuration: a wrong setting is one line that names it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +63,17 @@ def test_every_setting_is_in_the_documented_table() -> None:
     documented = Path("docs/settings.md").read_text()
     assert settings_table() in documented
     assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "origin"),
+    [
+        ({}, "http://127.0.0.1:8787"),
+        ({"host": "0.0.0.0", "port": 9000}, "http://127.0.0.1:9000"),
+        ({"host": "::", "port": 9000}, "http://[::1]:9000"),
+        ({"host": "10.0.0.1"}, "http://10.0.0.1:8787"),
+        ({"host": "10.0.0.1", "public_url": "https://forms.example"}, "https://forms.example"),
+    ],
+)
+def test_links_lead_to_the_public_origin(settings: dict[str, Any], origin: str) -> None:
+    assert load_settings(environ={}, **settings).public_origin() == origin

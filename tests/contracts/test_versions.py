@@ -212,3 +212,9 @@ def test_a_value_of_which_the_meaning_is_unknown_is_not_guessed(
     message = MESSAGES[name]
     assert value in message.body
     assert not is_decodable(message, message.body.replace(value, unknown))
+
+
+def test_what_a_gateway_says_of_itself_is_read_back_and_an_older_one_says_nothing() -> None:
+    state = internal.GatewayState("web-1, process 7", "1.0", True, 12)
+    assert internal.decode_gateway(internal.encode_gateway(state)) == state
+    assert internal.decode_gateway({"epoch": "x", "since": "1"}) is None

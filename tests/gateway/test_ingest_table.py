@@ -20,8 +20,10 @@ from backend.openapi.ingest import ingest_path_item
 from contracts.fields import DeclaredField, FieldType
 from contracts.forms import FormStatus, KeyRestrictions, TurnstileConfig, TurnstileOnOutage
 from contracts.keys import KeyKind, mint_key
+from contracts.probes import ProbeTokens
 from tests.support.builders import form_config, key_grant
 from tests.support.gateways import running_gateway
+from tests.support.mini_backend import TOKEN as INTERNAL_TOKEN
 from tests.support.mini_backend import MiniBackend
 from tests.support.mini_turnstile import SECRET, MiniTurnstile, Mode, running_turnstile
 
@@ -145,6 +147,8 @@ def outage(policy: TurnstileOnOutage) -> Callable[[World], None]:
     return arrange
 
 
+# Signed for later than any run of this test; a probe is not sent by a page.
+PROBE = {"FormFlow-Probe": ProbeTokens(INTERNAL_TOKEN).sign("frm_1", 99_999_999_999)}
 TOKEN = {"data": FIELDS | {"cf-turnstile-response": "a-token"}}
 JSON = {"content-type": "application/json"}
 OFFICIAL = {"origin": "https://shop.example"}
@@ -392,6 +396,15 @@ CASES = [
         200,
         "stored",
         bearer(KEY.text),
+        lambda w: w.check(),
+        is_stored=True,
+    ),
+    Case(
+        "Turnstile",
+        "skipped: a probe, with a token for this form",
+        200,
+        "stored",
+        {"headers": PROBE},
         lambda w: w.check(),
         is_stored=True,
     ),
