@@ -8,6 +8,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from backend.accounts.store import first_account_id
+from backend.audit.actions import Actor
 from backend.audit.refusals import Refusals
 from backend.caller import Caller, Callers
 from backend.db import Database
@@ -34,6 +35,12 @@ RIGHTS = frozenset(
     }
 )
 """Every right there is; scopes of keys and OAuth apps, and permissions of members, name some."""
+SESSION = "session"
+"""What a member who is signed in has beside their rights, whatever these are. Nobody can be given
+it; what somebody does with their own sessions needs it."""
+OWNERSHIP = "ownership"
+"""What a credential has that has every right, on the whole account. Nobody can be given it; what
+would let its reader in as anybody needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,9 @@ EVERYTHING = Reach()
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: for which account, by which key (``key_…``; None: the local operator), with what
-    rights, on what, and from where.
+    """Who calls: for which account, by which key (``key_…``) or as which user (``usr_…``) in which
+    session (``ses_…``), with what rights, on what, and from where. Without key and user it is the
+    local operator.
 
     ``allowed_ips`` are the networks (CIDR) that the credential may be used from; ``expires_at``,
     in Unix milliseconds, is its end. None is no restriction.
@@ -90,15 +98,34 @@ class Principal:
     burst: int | None = None
     allowed_ips: tuple[str, ...] | None = None
     expires_at: int | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, as the audit log has it."""
+        if self.key_id is not None:
+            return Actor("key", self.key_id)
+        return Actor("operator") if self.user_id is None else Actor("user", self.user_id)
+
+    @property
+    def _is_owner(self) -> bool:
+        return self.rights >= RIGHTS and self.reach == EVERYTHING
+
+    def has(self, right: str) -> bool:
+        """Whether the caller has the right."""
+        return right in self.rights or (right == OWNERSHIP and self._is_owner)
 
     def require(self, right: str) -> None:
         """Raises Rejected unless the caller has the right."""
-        if right not in self.rights:
-            raise Rejected(
-                Problem.INSUFFICIENT_SCOPE,
-                f"This credential lacks the scope {right}.",
-                scope=right,
-            )
+        if self.has(right):
+            return
+        detail = f"This credential lacks the scope {right}."
+        if right == OWNERSHIP:
+            detail = "This takes ownership: every scope, on the whole account."
+        if right == SESSION:
+            detail = "This takes the session of a member who is signed in."
+        raise Rejected(Problem.INSUFFICIENT_SCOPE, detail, scope=right)
 
 
 NOBODY = Principal("", None, frozenset())
@@ -127,13 +154,20 @@ class Access:
         """Where the request came from."""
         return self._callers.of(request)
 
+    def host_of(self, request: Request) -> str:
+        """The host, and the port if it is named, that the client thinks it speaks to."""
+        return self._callers.host_of(request)
+
     async def authenticate(self, request: Request) -> Principal:
         """Who calls.
 
         Raises:
             Rejected: UNAUTHORIZED, INVALID_KEY, IP_NOT_ALLOWED, RATE_LIMITED, UNAVAILABLE.
         """
-        credential, caller = _bearer(request), self._callers.of(request)
+        return await self.authenticate_credential(_bearer(request), self._callers.of(request))
+
+    async def authenticate_credential(self, credential: str, caller: Caller) -> Principal:
+        """Who presents the credential. Raises Rejected as ``authenticate``."""
         for kind in self._kinds:
             if kind.recognises(credential):
                 return await kind.authenticate(credential, caller)
@@ -146,7 +180,7 @@ class Access:
             principal.require(right)
         except Rejected:
             self._refusals.note(
-                principal.caller, principal.account_id, None, "insufficient-scope", principal.key_id
+                principal.caller, principal.account_id, None, "insufficient-scope", principal.actor
             )
             raise
 

@@ -34,6 +34,12 @@ class Callers:
         """Where the request came from."""
         return Caller(self._address(request), request.headers.get("user-agent"))
 
+    def host_of(self, request: Request) -> str:
+        """The host, and the port if it is named, that the client thinks it speaks to."""
+        headers: dict[bytes, bytes] = dict(request.scope["headers"])
+        name = b"x-forwarded-host" if self._is_from_gateway(headers) else b"host"
+        return headers.get(name, b"").decode("latin-1")
+
     def _address(self, request: Request) -> str | None:
         headers: dict[bytes, bytes] = dict(request.scope["headers"])
         if self._is_from_gateway(headers):

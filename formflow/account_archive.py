@@ -5,9 +5,10 @@
 | ``account.jsonl`` | an object a line, whose ``type`` says what it is |
 | ``files/ID`` | the uploaded files, in the order in which the lines name them |
 
-The lines are a ``header``, then each ``environment``, each ``form``, and each ``submission`` with
-what is known of its files: the documents of the management API. Those of a form stand together,
-the oldest first. An archive that was cut off lacks the end that gzip puts to it.
+The lines are a ``header``, then each ``environment``, each ``form``, from format 2 on with its
+webhooks, and each ``submission`` with what is known of its files: the documents of the management
+API. Those of a form stand together, the oldest first. An archive that was cut off lacks the end
+that gzip puts to it.
 """
 
 import gzip
@@ -25,13 +26,14 @@ from formflow.client import CommandError
 from formflow.output import progress_bar
 from formflow.sources import own_submission
 
-FORMAT = 1
+FORMAT = 2
 LINES = "account.jsonl"
 FILES = "files/"
 WITHOUT = (
     "API keys",
     "members",
-    "webhooks",
+    "secrets and header values of webhooks",
+    "deliveries",
     "Turnstile secrets",
     "usage",
     "audit log",
@@ -182,7 +184,7 @@ def _contents(path: Path, lines: Iterator[tuple[int, dict[str, Any]]]) -> Conten
 def _count(contents: Contents, line: dict[str, Any], form_ids: set[str]) -> None:
     match line["type"]:
         case "header":
-            if line["format"] != FORMAT:
+            if line["format"] not in range(1, FORMAT + 1):
                 raise CommandError(
                     f"the archive has format {line['format']!r}, this version reads {FORMAT}: "
                     f"import it with version {line['version']!r} or later"
@@ -192,7 +194,9 @@ def _count(contents: Contents, line: dict[str, Any], form_ids: set[str]) -> None
             contents.environments.append(line["name"])
         case "form":
             form_ids.add(line["id"])
-            contents.forms.append(line | {"slug": str(line["slug"])})
+            contents.forms.append(
+                line | {"slug": str(line["slug"]), "webhooks": list(line.get("webhooks", ()))}
+            )
         case "submission":
             if line["form_id"] not in form_ids:
                 raise ValueError(f"there is no form {line['form_id']}")

@@ -52,6 +52,9 @@ async def _write_lines(client: Client, file: BinaryIO, clock: Clock) -> dict[str
     environments.sort(key=lambda environment: (environment["created_at"], environment["name"]))
     # Lists begin with the newest: what is created again in this order has the same one.
     forms = (await client.all("/v1/forms"))[::-1]
+    webhooks = (await client.all("/v1/webhooks"))[::-1]
+    for form in forms:
+        form["webhooks"] = [_moved(each) for each in webhooks if each["form_id"] == form["id"]]
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -77,15 +80,23 @@ def _line(type: str, document: dict[str, Any]) -> bytes:
     return orjson.dumps({"type": type} | document, option=orjson.OPT_APPEND_NEWLINE)
 
 
+def _moved(webhook: dict[str, Any]) -> dict[str, Any]:
+    """What of a webhook can be made again: of its own headers that is the names."""
+    kept = {name: webhook[name] for name in ("url", "format", "events", "enabled")}
+    return kept | {"headers": sorted(webhook["headers"])}
+
+
 async def _submissions(client: Client, form_id: str) -> AsyncIterator[dict[str, Any]]:
-    """The submissions of a form, oldest first, their files without the links, which are keys to
-    them for a while."""
+    """The submissions of a form, oldest first, without their deliveries, which are of this
+    installation, and their files without the links, which are keys to them for a while."""
     chunks = client.chunks(f"/v1/forms/{form_id}/submissions.json")
     async for line in _split(chunks):
         # An array that has an item a line.
         text = line.strip().removeprefix(b"[").removesuffix(b"]").removesuffix(b",")
         if text:
             submission = orjson.loads(text)
+            submission.pop("deliveries", None)
+            submission["trace"].pop("deliveries", None)
             for file in submission["files"]:
                 del file["url"]
             yield submission

@@ -6,12 +6,13 @@ file by its place in it.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.progress import Progress
 
@@ -27,6 +28,7 @@ _COUNTED = (
     "environments",
     "forms",
     "forms_there",
+    "webhooks",
     "imported",
     "known",
     "past_retention",
@@ -34,7 +36,9 @@ _COUNTED = (
     "files_there",
 )
 # What a form has that cannot be asked for.
-_NOT_SETTINGS = frozenset({"type", "id", "created_at", "updated_at"})
+_NOT_SETTINGS = frozenset(
+    {"type", "id", "has_turnstile_secret", "webhooks", "created_at", "updated_at"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +138,35 @@ class AccountImport:
                 ids[form["id"]] = there[slug]["id"]
             else:
                 self._counts["forms"] += 1
-                ids[form["id"]] = None if self._is_dry_run else await self._add_form(form, slug)
+                ids[form["id"]] = await self._add_new_form(form, slug)
         return ids
+
+    async def _add_new_form(self, form: Mapping[str, Any], slug: str) -> str | None:
+        if self._is_dry_run:
+            self._counts["webhooks"] += len(form["webhooks"])
+            return None
+        id = await self._add_form(form, slug)
+        for webhook in form["webhooks"]:
+            await self._add_webhook(id, slug, webhook)
+        return id
+
+    async def _add_webhook(self, form_id: str, slug: str, webhook: Mapping[str, Any]) -> None:
+        """Makes a webhook again; what it lacks, or why it is not there, is said."""
+        host = shown(urlsplit(webhook["url"]).hostname or "")
+        body = dict(webhook) | {"headers": {}}
+        try:
+            made = await self._client.call("POST", f"/v1/forms/{form_id}/webhooks", body=body)
+        except Refused as refused:
+            self._notes.append(f"{slug}: the webhook to {host} was not made: {refused}")
+            return
+        self._counts["webhooks"] += 1
+        note = (
+            f"{slug}: the webhook {made['id']} to {host} has a new secret, which "
+            f"formflow webhooks rotate-secret {made['id']} replaces by one that it shows"
+        )
+        if webhook["headers"]:
+            note += f"; its headers {_listed(webhook['headers'])} are dropped: no value is known"
+        self._notes.append(note)
 
     async def _add_form(self, form: Mapping[str, Any], slug: str) -> str:
         settings = _settings(form) | {"slug": slug}
@@ -170,6 +201,8 @@ class AccountImport:
                 f"{there['slug']} is there already and keeps its own {_listed(differing)}; "
                 f"--rename {form['slug']}=NEW makes another form"
             )
+        if form["webhooks"]:
+            self._notes.append(f"{there['slug']} is there already: none of its webhooks is made")
 
     async def _add_submissions(
         self,
@@ -255,5 +288,5 @@ def _settings(form: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in form.items() if name not in _NOT_SETTINGS}
 
 
-def _listed(names: set[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return shown(sorted(names))

@@ -12,7 +12,7 @@ import typer
 
 from contracts.problems import Rejected
 from contracts.runtime.serving import listen, raise_descriptor_limit, run
-from contracts.runtime.settings import Settings, StartError, load_settings
+from contracts.runtime.settings import GATEWAY_PORT, Settings, StartError, load_settings
 from contracts.runtime.telemetry import configure_logging
 from formflow import leases
 from formflow.backups import backup, restore
@@ -20,10 +20,11 @@ from formflow.commands import group
 from formflow.loadtest import loadtest
 from formflow.options import Config, Data
 from formflow.output import print_json
+from formflow.probe import probe
 from formflow.resources import DESCRIBED, HELP
+from formflow.sign_in import sign_in
 from formflow.transfer import export_submissions, import_submissions
 
-GATEWAY_PORT = 8787
 BACKEND_PORT = 8788
 
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
@@ -56,6 +57,8 @@ app.command("export")(export_submissions)
 app.command("import")(import_submissions)
 app.command()(backup)
 app.command()(restore)
+app.command()(probe)
+app.command("sign-in")(sign_in)
 app.command()(loadtest)
 
 

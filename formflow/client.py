@@ -16,6 +16,8 @@ import httpx
 
 from contracts.runtime.settings import StartError, load_settings
 from formflow.in_process import InProcessTransport
+from formflow.kept_origin import with_kept_origin
+from formflow.kept_secrets import with_kept_secrets
 
 T = TypeVar("T")
 Query = Mapping[str, Any]
@@ -194,6 +196,7 @@ async def _connected(target: Target) -> AsyncIterator[httpx.AsyncClient]:
     from backend.app import Backend
 
     settings = load_settings(target.config, data_dir=target.data)
+    settings = with_kept_origin(with_kept_secrets(settings))
     operator_token = secrets.token_urlsafe(32)
     backend = Backend(settings, operator_token=operator_token)
     async with (

@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 
 from backend.db import Database, file_of
+from backend.delivery.store import counts
 from backend.files import create_file_store
+from backend.mail.outlet import create_relay, server_address
 from backend.plans.catalogue import load_plans
 from backend.schema import HEAD, current_revision
 from contracts.problems import Rejected
@@ -146,6 +148,20 @@ async def _check_leases(settings: Settings) -> str:
     return f"{len(held)} gateways hold {sum(holding.units for holding in held)} units of quota"
 
 
+async def _check_outbox(settings: Settings) -> str:
+    if await _schema(settings) != HEAD:
+        return "none before there is a schema"
+    database = Database(settings.sqlalchemy_url())
+    try:
+        async with database.read() as connection:
+            backlog = await counts(connection)
+    finally:
+        await database.close()
+    if backlog.set_aside:
+        raise SettingsError(f"{backlog.set_aside} rows of the outbox could not be expanded")
+    return f"{backlog.waiting} rows of the outbox wait, {backlog.pending} deliveries are pending"
+
+
 async def _check_files(settings: Settings) -> str:
     async def content() -> AsyncIterator[bytes]:
         yield b"probe"
@@ -183,6 +199,18 @@ def _problems_of_spool(path: Path, spool: SpoolSummary) -> Iterator[str]:
         yield f"{path} holds damaged files that were set aside"
 
 
+async def _check_mail(settings: Settings) -> str:
+    server_address(settings)
+    if settings.smtp_url is None:
+        return f"no SMTP server: mails are written to {settings.data_dir / 'mail'}"
+    relay = create_relay(settings, SystemClock())
+    try:
+        await relay.check()
+    finally:
+        await relay.close()
+    return f"{relay.url} lets us in; no mail was sent"
+
+
 async def _check_redis(settings: Settings) -> str:
     if settings.rate_limit_url is None:
         return (
@@ -211,9 +239,11 @@ _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
     "database": _check_database,
     "database file": _check_database_file,
     "leases": _check_leases,
+    "deliveries": _check_outbox,
     "file store": _check_files,
     "spools": _check_spools,
     "rate limit store": _check_redis,
+    "mail": _check_mail,
     "backend": _check_backend,
 }
 
@@ -222,11 +252,14 @@ _ADVICE = {
     "database": "Check FORMFLOW_DATABASE_URL; formflow migrate creates the schema.",
     "database file": "Stop the backend before anything else is written to it.",
     "leases": "If such a gateway and its disk are lost: formflow leases write-off frees them.",
+    "deliveries": "They are set aside; the backend's log says why. They are tried again when a "
+    "backend starts, such as that of a release that mends it.",
     "file store": "Check FORMFLOW_FILES_URL and its credentials.",
     "spools": "Start a gateway for a spool that none drains (its number is that of --worker); what "
     "was refused or set aside is kept for you to look at.",
     "rate limit store": "Check FORMFLOW_RATE_LIMIT_URL; until then each gateway and each worker "
     "counts for itself.",
+    "mail": "Check FORMFLOW_SMTP_URL and FORMFLOW_MAIL_FROM; until then mails wait.",
     "backend": "Start it, or check FORMFLOW_BACKEND_URL.",
 }
 

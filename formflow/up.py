@@ -18,14 +18,14 @@ import orjson
 
 from contracts import internal
 from contracts.runtime.serving import ListenError
-from contracts.runtime.settings import Settings, SettingsError, child_environment
+from contracts.runtime.settings import Settings, SettingsError, child_environment, origin_at
 from contracts.runtime.telemetry import get_logger
+from formflow.kept_origin import keep_origin
+from formflow.kept_secrets import INTERNAL_TOKEN_FILE, SECRET_KEY_FILE
 from formflow.supervisor import Child, ChildFailed, Supervisor, stop_signal, unless_stopped
 
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.02
-_TOKEN_FILE = "internal-token"  # noqa: S105 -- a file's name
-_SECRET_KEY_FILE = "secret-key"  # noqa: S105 -- a file's name
 _LOOPBACK = "127.0.0.1"
 
 
@@ -43,19 +43,23 @@ async def run_up(
 async def _run(
     settings: Settings, listener: socket.socket, config: Path | None, as_json: bool
 ) -> None:
-    token_file = settings.data_dir / _TOKEN_FILE
+    token_file = settings.data_dir / INTERNAL_TOKEN_FILE
     token = settings.internal_token
     secret = token.get_secret_value() if token else make_secret(token_file)
-    backend_port = free_port(listener.getsockname()[1] + 1)
+    host, port = listener.getsockname()[:2]
+    gateway_url = origin_at(host, port)
+    url = settings.public_url or gateway_url
+    keep_origin(settings.data_dir, url)
+    backend_port = free_port(port + 1)
     backend_url = f"http://{_LOOPBACK}:{backend_port}"
     environment = child_environment(
-        data_dir=str(settings.data_dir), backend_url=backend_url, drain_seconds="0"
+        data_dir=str(settings.data_dir), backend_url=backend_url, drain_seconds="0", public_url=url
     )
     if token is None:
         environment["FORMFLOW_INTERNAL_TOKEN_FILE"] = str(token_file)
     if settings.secret_key is None:
-        make_secret(settings.data_dir / _SECRET_KEY_FILE)
-        environment["FORMFLOW_SECRET_KEY_FILE"] = str(settings.data_dir / _SECRET_KEY_FILE)
+        make_secret(settings.data_dir / SECRET_KEY_FILE)
+        environment["FORMFLOW_SECRET_KEY_FILE"] = str(settings.data_dir / SECRET_KEY_FILE)
     command = [sys.executable, "-m", "formflow"]
     rest = ["--supervised", *(["--config", str(config)] if config else [])]
     backend = Child(
@@ -70,10 +74,9 @@ async def _run(
         environment,
         descriptors=(descriptor,),
     )
-    url = settings.public_url or _url_of(listener)
     async with Supervisor([backend], [gateway]) as supervisor:
         stop = stop_signal(supervisor.kill)
-        starting = _start(backend, gateway, backend_url, _url_of(listener), secret)
+        starting = _start(backend, gateway, backend_url, gateway_url, secret)
         first = await unless_stopped(stop, starting)
         if first is not None:
             announce(first, url, backend_url, settings, as_json)
@@ -127,14 +130,15 @@ async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
 def announce(
     first: dict[str, Any], url: str, backend_url: str, settings: Settings, as_json: bool
 ) -> None:
-    """Says where everything is; the management key only when it has just been made."""
+    """Says where everything is; the link to sign in with and the management key only when they
+    have just been made."""
     key = first["management_key"]
     if as_json:
         document = {
             "url": url,
             "backend_url": backend_url,
             "owner_email": first["owner_email"],
-            "sign_in_url": None,
+            "sign_in_url": first["sign_in_url"],
             "demo_form": first["demo_slug"],
             "demo_form_id": first["demo_form_id"],
         }
@@ -159,6 +163,10 @@ def _welcome(first: dict[str, Any], url: str, data_dir: Path, key: str) -> str:
             f"{url}/v1/forms/{first['demo_form_id']}/submissions",
             "",
         ]
+    if first["sign_in_url"] is not None:
+        lines += [f"Sign in: {first['sign_in_url']}", "  (once, and soon; later: formflow sign-in)"]
+    else:
+        lines += ["Sign in: formflow sign-in prints a link"]
     if first["management_key"] is not None:
         lines += [f"Management key, shown only now: {key}"]
     else:
@@ -213,9 +221,3 @@ def free_port(wanted: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise ListenError("no free port for the backend")
-
-
-def _url_of(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": _LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

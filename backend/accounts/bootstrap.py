@@ -18,13 +18,15 @@ DEMO_SLUG = "demo"
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """What a new operator needs to know. ``management_key`` is the full key, only when this call
-    created it; ``demo_slug`` and ``demo_form_id`` are None once the demo form is deleted."""
+    """What a new operator needs to know. ``management_key`` is the full key, and ``sign_in_url`` a
+    link that signs the owner in once, only when this call created them; ``demo_slug`` and
+    ``demo_form_id`` are None once the demo form is deleted."""
 
     owner_email: str
     demo_slug: str | None
     demo_form_id: str | None
     management_key: str | None
+    sign_in_url: str | None
 
 
 async def bootstrap(services: Services) -> Bootstrap:
@@ -40,12 +42,14 @@ async def bootstrap(services: Services) -> Bootstrap:
         revision = await bump_revision(connection)
         is_first = await store.first_account_id(connection) is None
         if is_first:
-            await _fill(connection, services, key, secret_hash, revision)
+            sign_in_url = await _fill(connection, services, key, secret_hash, revision)
     services.feed.announce()
     filled = await _find(services)
     if filled is None:
         raise Rejected(Problem.CONFLICT, "The account was removed while it was being set up.")
-    return replace(filled, management_key=key.text) if is_first else filled
+    if not is_first:
+        return filled
+    return replace(filled, management_key=key.text, sign_in_url=sign_in_url)
 
 
 async def _find(services: Services) -> Bootstrap | None:
@@ -60,12 +64,14 @@ async def _find(services: Services) -> Bootstrap | None:
         demo_slug=DEMO_SLUG if demo_id else None,
         demo_form_id=demo_id,
         management_key=None,
+        sign_in_url=None,
     )
 
 
 async def _fill(
     connection: Connection, services: Services, key: ApiKey, secret_hash: str, revision: int
-) -> None:
+) -> str:
+    """The link that signs the owner in."""
     now_ms = services.clock.now_ms()
     email = services.settings.owner_email
     account_id = new_id("acc", now_ms)
@@ -78,3 +84,4 @@ async def _fill(
         connection, NewKey(account_id, "first key", key, secret_hash, created_by=user_id), now_ms
     )
     await record_by(connection, SYSTEM, account_id, "account.created", account_id, now_ms)
+    return await services.sign_in.make_link_in(connection, user_id, account_id, SYSTEM, now_ms)

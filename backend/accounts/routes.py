@@ -28,6 +28,7 @@ class Account(BaseModel):
     id: str
     name: str
     plan: str
+    may_change_plan: bool = Field(description="Whether whoever asks is this server's operator.")
     limits: PlanLimits
     owner_emails: list[str]
     created_at: Time
@@ -39,6 +40,7 @@ class Account(BaseModel):
             id=account.id,
             name=account.name,
             plan=account.plan_name,
+            may_change_plan=account.may_change_plan,
             limits=PlanLimits.of(account.plan),
             owner_emails=account.owners,
             created_at=iso(account.created_at),

@@ -15,7 +15,8 @@ from contracts.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account; ``plan`` is what ``plan_name`` allows, ``owners`` are addresses."""
+    """An account; ``plan`` is what ``plan_name`` allows, ``owners`` are addresses.
+    ``may_change_plan`` is about who asks."""
 
     id: str
     name: str
@@ -23,6 +24,7 @@ class Account:
     plan: Plan
     owners: list[str]
     created_at: int
+    may_change_plan: bool
 
 
 class AccountService:
@@ -41,7 +43,7 @@ class AccountService:
     async def get(self, principal: Principal) -> Account:
         """The caller's account."""
         async with self._database.read() as connection:
-            return await self._read(connection, principal.account_id)
+            return await self._read(connection, principal)
 
     async def change(self, principal: Principal, name: str | None, plan: str | None) -> Account:
         """Changes what is not None; every gateway knows of a new plan within a second.
@@ -62,18 +64,13 @@ class AccountService:
                 await record(connection, principal, "account.changed", account_id, now_ms, **values)
             if revision is not None:
                 await store.stamp(connection, account_id, revision)
-            account = await self._read(connection, account_id)
+            account = await self._read(connection, principal)
         if revision is not None:
             self._feed.announce()
         return account
 
     async def _check_plan(self, connection: Connection, principal: Principal, plan: str) -> None:
-        is_operator = (
-            principal.rights >= RIGHTS
-            and principal.reach == EVERYTHING
-            and principal.account_id == await store.first_account_id(connection)
-        )
-        if not is_operator:
+        if not await _is_operator(connection, principal):
             raise Rejected(
                 Problem.INSUFFICIENT_SCOPE,
                 "Only the operator of this server changes an account's plan.",
@@ -81,8 +78,8 @@ class AccountService:
         if plan not in self._plans:
             raise invalid("plan", "unknown_plan", "There is no such plan: see /v1/plans.")
 
-    async def _read(self, connection: Connection, account_id: str) -> Account:
-        row = await store.find_account(connection, account_id)
+    async def _read(self, connection: Connection, principal: Principal) -> Account:
+        row = await store.find_account(connection, principal.account_id)
         if row is None:
             raise missing("account")
         return Account(
@@ -90,6 +87,16 @@ class AccountService:
             name=row.name,
             plan_name=row.plan,
             plan=self._plans.get(row.plan),
-            owners=await store.owner_emails(connection, account_id),
+            owners=await store.owner_emails(connection, principal.account_id),
             created_at=row.created_at,
+            may_change_plan=await _is_operator(connection, principal),
         )
+
+
+async def _is_operator(connection: Connection, principal: Principal) -> bool:
+    """Whether it is the operator of this server who asks."""
+    return (
+        principal.rights >= RIGHTS
+        and principal.reach == EVERYTHING
+        and principal.account_id == await store.first_account_id(connection)
+    )

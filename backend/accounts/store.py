@@ -3,11 +3,22 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.environments.store import BUILT_IN, insert_environments
 from backend.tables import accounts, api_keys, forms, users
+from backend.transaction import Transaction
+
+_owners = (
+    select(users.c.email)
+    .where(
+        users.c.account_id == bindparam("of"),
+        users.c.role == literal_column("'owner'"),
+        users.c.joined_at.is_not(None),
+    )
+    .order_by(users.c.created_at, users.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +44,12 @@ async def owner_email(connection: AsyncConnection, account_id: str) -> str | Non
 
 async def owner_emails(connection: AsyncConnection, account_id: str) -> list[str]:
     """The addresses of the account's owners who have joined, the oldest first."""
-    statement = (
-        select(users.c.email)
-        .where(
-            users.c.account_id == account_id,
-            users.c.role == "owner",
-            users.c.joined_at.is_not(None),
-        )
-        .order_by(users.c.created_at, users.c.id)
-    )
-    return list((await connection.execute(statement)).scalars())
+    return list((await connection.execute(_owners, {"of": account_id})).scalars())
+
+
+def owner_emails_in(transaction: Transaction, account_id: str) -> list[str]:
+    """As ``owner_emails``, for a transaction that is one synchronous function."""
+    return [row.email for row in transaction.rows(_owners, {"of": account_id})]
 
 
 async def form_id(connection: AsyncConnection, account_id: str, slug: str) -> str | None:

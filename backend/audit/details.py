@@ -11,6 +11,7 @@ from contracts.keys import DISPLAY_LENGTH
 TEXT_MAX = 256
 ITEMS_MAX = 100
 BYTES_MAX = 16 * 1024
+_USER_AGENT_MAX = 256
 _OMITTED = "…"
 _SECRET_NAME = re.compile(r"secret|token|password|hash|credential|(?:^|_)key$")
 # A mistyped or shortened key is still a secret.
@@ -31,6 +32,11 @@ def redacted(text: str) -> str:
     """The text with every API key in it cut to the part that is displayed: people paste keys into
     names, and clients send them as their user agent."""
     return _API_KEY.sub(lambda match: f"{match.group()[:DISPLAY_LENGTH]}…", text)
+
+
+def shown_agent(user_agent: str | None) -> str | None:
+    """A user agent as it is kept: bounded, and without secrets."""
+    return user_agent and redacted(user_agent)[:_USER_AGENT_MAX]
 
 
 def _bounded(value: Any) -> Any:

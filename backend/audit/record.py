@@ -1,26 +1,14 @@
 """Recording what was done, in the transaction that does it: neither is without the other."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from backend.access import Principal
-from backend.audit.actions import Action, ActorKind, outcome_of
-from backend.audit.details import encode_details, redacted
+from backend.audit.actions import Action, Actor, outcome_of
+from backend.audit.details import encode_details, shown_agent
 from backend.audit.store import EventRow, insert_events
 from backend.caller import Caller
 from backend.db import Connection
 from contracts.ids import new_id
-
-_USER_AGENT_MAX = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who does something; ``id`` is that of a key, user or app."""
-
-    kind: ActorKind
-    id: str | None = None
-
 
 SYSTEM = Actor("system")
 ANONYMOUS = Actor("anonymous")
@@ -39,10 +27,9 @@ async def record(
 
     ``details`` are names and plain values, never a secret: what looks like one is left out.
     """
-    actor = Actor("key", principal.key_id) if principal.key_id else Actor("operator")
     await record_by(
         connection,
-        actor,
+        principal.actor,
         principal.account_id,
         action,
         target,
@@ -65,7 +52,6 @@ async def record_by(
 ) -> None:
     """Adds an event of an account that no principal of it caused: the server itself, or somebody
     without a credential. As ``record`` otherwise."""
-    agent = caller.user_agent
     event = EventRow(
         id=new_id("evt", now_ms),
         account_id=account_id,
@@ -76,7 +62,7 @@ async def record_by(
         target=target,
         outcome=outcome_of(action),
         address=caller.address,
-        user_agent=agent and redacted(agent)[:_USER_AGENT_MAX],
+        user_agent=shown_agent(caller.user_agent),
         details=encode_details(details),
     )
     await insert_events(connection, [event])

@@ -16,8 +16,8 @@ from ipaddress import IPv4Address, IPv6Network
 import orjson
 
 from backend.accounts.store import first_account_id
-from backend.audit.actions import Action, RefusalReason, outcome_of
-from backend.audit.details import redacted
+from backend.audit.actions import Action, Actor, RefusalReason, outcome_of
+from backend.audit.details import shown_agent
 from backend.audit.store import EventRow, insert_events
 from backend.caller import Caller
 from backend.db import Database
@@ -34,7 +34,6 @@ ACTION: Action = "credential.refused"
 OTHERS: RefusalReason = "others"
 _DAY_MS = 24 * 3600 * 1000
 _IPV6_NETWORK_BYTES = 8
-_USER_AGENT_MAX = 256
 _DISPLAY = re.compile(rf"ff[a-z0-9_]{{0,{DISPLAY_LENGTH - 2}}}")
 _log = get_logger("backend")
 
@@ -45,7 +44,7 @@ class _Kind:
 
     network: bytes | None
     credential: str | None
-    key_id: str | None
+    actor: Actor | None
     reason: RefusalReason
 
 
@@ -86,18 +85,17 @@ class Refusals:
         account_id: str | None,
         credential: str | None,
         reason: RefusalReason,
-        key_id: str | None = None,
+        actor: Actor | None = None,
     ) -> None:
         """Counts a refusal, without I/O.
 
         ``account_id`` is that of the credential, None if nobody's: it is then told to the first
         account, which runs this server. ``credential`` is the part of a key that is displayed,
-        never the whole; ``key_id`` the id of a key that is genuine and still may not do this.
+        never the whole; ``actor`` whoever shows a genuine one and still may not do this.
         """
         now_ms = self._clock.now_ms()
-        kind = _Kind(_network_of(caller.address), _display(credential), key_id, reason)
-        agent = caller.user_agent and redacted(caller.user_agent)[:_USER_AGENT_MAX]
-        seen = _Seen(now_ms, now_ms, 1, caller.address, agent)
+        kind = _Kind(_network_of(caller.address), _display(credential), actor, reason)
+        seen = _Seen(now_ms, now_ms, 1, caller.address, shown_agent(caller.user_agent))
         if kind not in self._pending[account_id] and not self._has_room(account_id, now_ms):
             kind = _Kind(None, None, None, OTHERS)
             seen.address = seen.user_agent = None
@@ -173,8 +171,8 @@ def _event(account_id: str, kind: _Kind, seen: _Seen) -> EventRow:
         id=new_id("evt", seen.last_ms),
         account_id=account_id,
         occurred_at=seen.last_ms,
-        actor_kind="key" if kind.key_id else "anonymous",
-        actor_id=kind.key_id,
+        actor_kind=kind.actor.kind if kind.actor else "anonymous",
+        actor_id=kind.actor.id if kind.actor else None,
         action=ACTION,
         target=kind.credential,
         outcome=outcome_of(ACTION),

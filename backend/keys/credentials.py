@@ -1,6 +1,7 @@
 """API keys as credentials of the management API."""
 
 from backend.access import Principal, invalid_key
+from backend.audit.actions import Actor
 from backend.audit.refusals import Refusals
 from backend.caller import Caller
 from backend.keys.terms import principal_of
@@ -32,7 +33,8 @@ class ApiKeyCredentials:
         if key is None:
             raise invalid_key()
         if key.allowed_ips is not None and not is_address_in(caller.address or "", key.allowed_ips):
-            self._refusals.note(caller, key.account_id, key.prefix, "ip-not-allowed", key.id)
+            actor = Actor("key", key.id)
+            self._refusals.note(caller, key.account_id, key.prefix, "ip-not-allowed", actor)
             raise Rejected(
                 Problem.IP_NOT_ALLOWED,
                 "The API key may not be used from this address. Call from one of the networks that "

@@ -76,5 +76,5 @@ class MintingRules:
 
 def _is_rescue(principal: Principal, key: KeyRow, active: list[KeyRow]) -> bool:
     is_manageable = any(MANAGING in rights_of(other) for other in active)
-    is_operator = principal.key_id is None
+    is_operator = principal.actor.kind == "operator"
     return is_operator and key.kind == KeyKind.MANAGEMENT.value and not is_manageable

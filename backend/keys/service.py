@@ -116,7 +116,7 @@ class KeyService:
         """
         completed = completed_terms(principal, kind, terms or {}, self._clock.now_ms())
         key = mint_key(kind)
-        new = NewKey(principal.account_id, name, key, "", principal.key_id, completed)
+        new = NewKey(principal.account_id, name, key, "", principal.actor.id, completed)
         # Before the hash is made, which is dear; and again with the counter held.
         async with self._database.read() as connection:
             await self._check_new(connection, principal, new.row(self._clock.now_ms(), 0))
@@ -202,7 +202,7 @@ class KeyService:
                 key_id=key.key_id,
                 prefix=key.display,
                 secret_hash=secret_hash,
-                created_by=principal.key_id,
+                created_by=principal.actor.id,
                 created_at=now_ms,
                 revision=revision,
                 last_used_at=None,

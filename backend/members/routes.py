@@ -5,11 +5,13 @@ from backend.members.schemas import (
     AcceptInvitation,
     ChangeMember,
     InvitedMember,
+    JoinedMember,
     Member,
     MemberList,
     NewMember,
 )
 from backend.paging import PageQuery, cut
+from backend.sessions.schemas import BegunSession
 from contracts.problems import Problem
 
 
@@ -45,9 +47,10 @@ async def renew_invitation(call: Call) -> InvitedMember:
     return InvitedMember.of(row, invitation=token)
 
 
-async def accept_invitation(call: Call) -> Member:
+async def accept_invitation(call: Call) -> JoinedMember:
     accepted: AcceptInvitation = call.body
-    return Member.of(await call.services.members.accept(accepted.token))
+    joined = await call.services.members.accept(accepted.token, call.principal.caller)
+    return JoinedMember.of(joined.member, session=BegunSession.begun(joined.session))
 
 
 operations = (
@@ -111,10 +114,10 @@ operations = (
         method="POST",
         path="/v1/invitations/accept",
         handler=accept_invitation,
-        summary="Accept an invitation",
+        summary="Accept an invitation, and be signed in",
         right=None,
         body=AcceptInvitation,
-        answer=Member,
+        answer=JoinedMember,
         problems=(Problem.NOT_FOUND,),
     ),
 )

@@ -19,10 +19,9 @@ from backend.accounts.roles import CUSTOM, Grant
 from backend.api import Body
 from backend.members.store import MemberRow
 from backend.paging import Page
-from backend.schemas import Time, without_defaults
+from backend.schemas import EmailAddress, Time, without_defaults
+from backend.sessions.schemas import BegunSession
 from contracts.runtime.clock import iso
-
-EMAIL_MAX = 254
 
 
 def _right(text: str) -> str:
@@ -31,13 +30,6 @@ def _right(text: str) -> str:
     return text
 
 
-EmailAddress = Annotated[
-    str,
-    StringConstraints(
-        max_length=EMAIL_MAX, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+@[^@\s\x00-\x1f\x7f-\x9f]+$"
-    ),
-    AfterValidator(str.lower),
-]
 Role = Literal["owner", "admin", "editor", "viewer"]
 Right = Annotated[
     str, AfterValidator(_right), WithJsonSchema({"type": "string", "enum": sorted(RIGHTS)})
@@ -127,7 +119,7 @@ class Member(BaseModel):
     joined_at: Time | None
 
     @classmethod
-    def of(cls, row: MemberRow, **more: str) -> Self:
+    def of(cls, row: MemberRow, **more: Any) -> Self:
         """The answer for a row."""
         return cls.model_validate(_members_of(row) | more)
 
@@ -136,6 +128,12 @@ class InvitedMember(Member):
     """Somebody just invited: the only answer that shows the invitation."""
 
     invitation: str = Field(description="The token to accept with, for 48 hours. Not shown again.")
+
+
+class JoinedMember(Member):
+    """Somebody who has just accepted an invitation, and is signed in."""
+
+    session: BegunSession
 
 
 class MemberList(Page[Member]):

@@ -1,26 +1,41 @@
 """Rules of members: nobody gives what they do not have, and an owner remains."""
 
-import hashlib
-import secrets
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from backend.access import EVERYTHING, Principal
+from backend.accounts.letters import INVITATION_MS, AccountLetters
 from backend.accounts.roles import OWNER, Grant
-from backend.accounts.store import plan_of
-from backend.answers import missing
-from backend.audit.record import SYSTEM, Actor, record, record_by
+from backend.accounts.store import find_account, owner_email, plan_of
+from backend.answers import missing, too_many
+from backend.audit.actions import Actor
+from backend.audit.record import NOWHERE, record, record_by
+from backend.caller import Caller
 from backend.db import Connection, Database
 from backend.members import store
+from backend.members.addresses import check_address, taken
 from backend.members.store import AddressTaken, MemberRow
 from backend.plans.catalogue import Plans
+from backend.sessions.beginning import NewSession, begin_session
+from backend.sessions.store import find_user
+from backend.tokens import digest_of, mint_token
 from contracts.ids import is_id, new_id
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
+from contracts.runtime.ratelimit import RateLimiter, Rule
 
-INVITATION_MS = 48 * 3600 * 1000
-_TOKEN_BYTES = 32
-_TOKEN_PREFIX = "ff_inv_"  # noqa: S105 -- what every token begins with
+INVITATIONS_PER_HOUR = 50
+"""Of one account, with those that are renewed."""
+_HOUR = 3600
+TOKEN_PREFIX = "ff_inv_"  # noqa: S105 -- what every token begins with
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Who has accepted an invitation, and the session that this began."""
+
+    member: MemberRow
+    session: NewSession
 
 
 class MemberService:
@@ -28,14 +43,23 @@ class MemberService:
 
     Whoever invites, changes or removes somebody has every right of theirs, before and after, on
     the whole account: a credential of one environment or of some forms manages no members, and one
-    that is bound to networks or that ends removes them only. An invitation's token is shown once;
-    a digest of it is kept.
+    that is bound to networks or that ends removes them only. An invitation's token is shown once
+    and mailed, where the server can seal mails; a digest of it is kept.
     """
 
-    def __init__(self, database: Database, plans: Plans, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        plans: Plans,
+        clock: Clock,
+        letters: AccountLetters,
+        limiter: RateLimiter,
+    ) -> None:
         self._database = database
         self._plans = plans
         self._clock = clock
+        self._letters = letters
+        self._limiter = limiter
 
     async def list(
         self, principal: Principal, before: str | None, limit: int
@@ -52,10 +76,11 @@ class MemberService:
     async def invite(self, principal: Principal, email: str, grant: Grant) -> tuple[MemberRow, str]:
         """Somebody new with an invitation for 48 hours: the row, and the invitation's token.
 
-        Raises Rejected: INSUFFICIENT_SCOPE, CONFLICT.
+        Raises Rejected: INSUFFICIENT_SCOPE, CONFLICT, RATE_LIMITED.
         """
         _require_power_to_grant(principal, grant.rights)
-        token, now_ms = _new_token(), self._clock.now_ms()
+        await self._check_pace(principal)
+        token, now_ms = mint_token(TOKEN_PREFIX), self._clock.now_ms()
         member = MemberRow(
             id=new_id("usr", now_ms),
             account_id=principal.account_id,
@@ -63,8 +88,8 @@ class MemberService:
             role=grant.role,
             permissions=grant.permissions,
             created_at=now_ms,
-            invited_by=principal.key_id,
-            invite_hash=_digest(token),
+            invited_by=principal.actor.id,
+            invite_hash=digest_of(token),
             invite_expires_at=now_ms + INVITATION_MS,
             joined_at=None,
         )
@@ -72,22 +97,25 @@ class MemberService:
             async with self._database.write() as connection:
                 await store.lock_members(connection, principal.account_id)
                 await self._check_room(connection, principal.account_id, now_ms)
-                await _check_address(connection, principal, email, now_ms)
+                await check_address(connection, principal.account_id, email, now_ms)
                 await store.insert_member(connection, member)
+                await self._send(connection, principal, email, token, now_ms)
                 await record(
                     connection, principal, "member.invited", member.id, now_ms, email=email,
                     role=grant.role,
                 )  # fmt: skip
         except AddressTaken:
-            raise _taken() from None
+            raise taken() from None
         return member, token
 
     async def renew(self, principal: Principal, id: str) -> tuple[MemberRow, str]:
         """Another 48 hours, with a token that takes the place of the one before.
 
-        Raises Rejected: NOT_FOUND, INSUFFICIENT_SCOPE, CONFLICT for somebody who has joined.
+        Raises Rejected: NOT_FOUND, INSUFFICIENT_SCOPE, RATE_LIMITED, CONFLICT for somebody who has
+        joined.
         """
-        token = _new_token()
+        await self._check_pace(principal)
+        token = mint_token(TOKEN_PREFIX)
         async with self._database.write() as connection:
             await store.lock_members(connection, principal.account_id)
             now_ms = self._clock.now_ms()
@@ -98,8 +126,9 @@ class MemberService:
             if (member.invite_expires_at or 0) <= now_ms:
                 # It did not count as a member any more.
                 await self._check_room(connection, principal.account_id, now_ms)
-            values = {"invite_hash": _digest(token), "invite_expires_at": now_ms + INVITATION_MS}
+            values = {"invite_hash": digest_of(token), "invite_expires_at": now_ms + INVITATION_MS}
             renewed = await _update(connection, principal, id, values)
+            await self._send(connection, principal, member.email, token, now_ms)
             await record(
                 connection, principal, "member.invited", id, now_ms, email=member.email,
                 role=member.role, renewed=True,
@@ -128,7 +157,8 @@ class MemberService:
         return changed
 
     async def remove(self, principal: Principal, id: str) -> None:
-        """Removes a member, or takes an invitation back; keys that they made stay.
+        """Removes a member with their sessions, or takes an invitation back; keys that they made
+        stay.
 
         Raises Rejected: NOT_FOUND, INSUFFICIENT_SCOPE, CONFLICT for the last owner.
         """
@@ -144,15 +174,15 @@ class MemberService:
                 role=member.role,
             )  # fmt: skip
 
-    async def accept(self, token: str) -> MemberRow:
-        """Makes whoever was sent this token a member, once.
+    async def accept(self, token: str, caller: Caller = NOWHERE) -> Joined:
+        """Makes whoever was sent this token a member, once, and signs them in.
 
         The token is found by its digest: how long that takes says nothing about tokens that exist.
         Raises Rejected(NOT_FOUND), alike for one that is unknown, used, replaced or expired.
         """
         async with self._database.write() as connection:
             now_ms = self._clock.now_ms()
-            member = await store.accept_invitation(connection, _digest(token), now_ms)
+            member = await store.accept_invitation(connection, digest_of(token), now_ms)
             if member is None:
                 raise Rejected(
                     Problem.NOT_FOUND,
@@ -160,9 +190,39 @@ class MemberService:
                 )
             actor = Actor("user", member.id)
             await record_by(
-                connection, actor, member.account_id, "member.joined", member.id, now_ms
-            )
-        return member
+                connection, actor, member.account_id, "member.joined", member.id, now_ms,
+                caller=caller,
+            )  # fmt: skip
+            user = await find_user(connection, member.id)
+            if user is None:
+                raise missing("member")
+            session = await begin_session(connection, user, caller, now_ms)
+        return Joined(member, session)
+
+    async def _send(
+        self, connection: Connection, principal: Principal, email: str, token: str, now_ms: int
+    ) -> None:
+        """Mails an invitation. Where the server cannot seal mails, whoever invites passes on what
+        the answer shows."""
+        if not self._letters.can_send:
+            return
+        account_id = principal.account_id
+        account = await find_account(connection, account_id)
+        name = account.name if account else ""
+        inviter = await find_user(connection, principal.user_id) if principal.user_id else None
+        # A key invites for the account: its owner is whom people know.
+        known = inviter.email if inviter else await owner_email(connection, account_id)
+        await self._letters.send_invitation(
+            connection, account_id, email, token, now_ms, account_name=name,
+            invited_by=known or name,
+        )  # fmt: skip
+
+    async def _check_pace(self, principal: Principal) -> None:
+        """Each is a mail, whose words are the account's, to whoever it names."""
+        rule = Rule(f"invitations/{principal.account_id}", INVITATIONS_PER_HOUR, _HOUR)
+        decision = await self._limiter.admit([rule])
+        if not decision.is_admitted:
+            raise too_many("invitations", decision.retry_after_seconds)
 
     async def _check_room(self, connection: Connection, account_id: str, now_ms: int) -> None:
         plan = self._plans.get(await plan_of(connection, account_id))
@@ -218,42 +278,9 @@ async def _update(
     return member
 
 
-async def _check_address(
-    connection: Connection, principal: Principal, email: str, now_ms: int
-) -> None:
-    """Raises Rejected(CONFLICT) if somebody has the address. Another account's invitation that has
-    expired makes room."""
-    lapsed = await store.delete_lapsed(connection, principal.account_id, email, now_ms)
-    if lapsed is not None:
-        await record_by(
-            connection, SYSTEM, lapsed.account_id, "member.removed", lapsed.id, now_ms,
-            reason="the invitation had expired",
-        )  # fmt: skip
-    account_id = await store.find_address(connection, email)
-    if account_id == principal.account_id:
-        raise Rejected(
-            Problem.CONFLICT, "This address is a member's, or has been invited: see the members."
-        )
-    if account_id is not None:
-        raise _taken()
-
-
 async def _check_other_owners(connection: Connection, member: MemberRow) -> None:
     is_owner = member.role == OWNER and member.joined_at is not None
     if is_owner and await store.count_owners(connection, member.account_id) < 2:
         raise Rejected(
             Problem.CONFLICT, "This is the account's last owner. Make somebody else an owner first."
         )
-
-
-def _taken() -> Rejected:
-    return Rejected(Problem.CONFLICT, "This address cannot be invited. Use another one.")
-
-
-def _new_token() -> str:
-    return _TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
-
-
-def _digest(token: str) -> str:
-    # Of 256 random bits a plain digest suffices.
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -75,6 +75,15 @@ async def find_address(connection: AsyncConnection, email: str) -> str | None:
     return (await connection.execute(statement)).scalar()
 
 
+async def is_address_free(connection: AsyncConnection, email: str, now_ms: int) -> bool:
+    """Whether an address, in lower case, neither is a member's nor has an invitation in force."""
+    statement = select(users.c.id).where(
+        func.lower(users.c.email) == email,
+        or_(users.c.joined_at.is_not(None), users.c.invite_expires_at > now_ms),
+    )
+    return (await connection.execute(statement)).first() is None
+
+
 async def count_members(connection: AsyncConnection, account_id: str, now_ms: int) -> int:
     """How many are members, or invited and may still accept."""
     statement = select(func.count()).where(

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from starlette.applications import Starlette
 
-from backend.access import RIGHTS
+from backend.access import OWNERSHIP, RIGHTS, SESSION
 from backend.api import Operation, finish_app, routes_of
 from backend.management import OPERATIONS, Services, create_services, management_routes
 from backend.tables import audit_log
@@ -51,7 +51,8 @@ def _raw(credential: str) -> list[tuple[bytes, bytes]]:
 
 
 async def test_every_right_that_an_operation_needs_exists() -> None:
-    assert {operation.right for operation in OPERATIONS} - {None} <= RIGHTS
+    needed = {operation.right for operation in OPERATIONS} - {None}
+    assert needed <= RIGHTS | {SESSION, OWNERSHIP}
 
 
 async def test_public_operations_ignore_credentials(anonymous: httpx.AsyncClient) -> None:

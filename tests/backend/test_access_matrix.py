@@ -1,15 +1,18 @@
-"""Every kind of key, with every scope, on every operation; and every object of another account.
+"""Every kind of key, with every scope, and every role on every operation; and every object of
+another account.
 
 The table is generated from the operations: a new one is in it at once, and one that is not denied
 to whom it must be fails here.
 """
 
+from collections.abc import Set
 from typing import Any
 
 import httpx
 import pytest
 
-from backend.access import RIGHTS
+from backend.access import OWNERSHIP, RIGHTS, SESSION
+from backend.accounts.roles import ROLES
 from backend.management import OPERATIONS, Services
 from backend.openapi.document import document
 from backend.openapi.examples import ID_PREFIXES
@@ -19,6 +22,9 @@ from contracts.ids import new_id
 from contracts.keys import KeyKind
 from tests.backend.builders import Account, add_account, add_form, add_submission
 from tests.backend.file_builders import add_file_row, new_key, put
+from tests.backend.mail_builders import add_mail
+from tests.backend.session_builders import bearer, join
+from tests.backend.webhook_builders import CLOSED
 from tests.support.clock import ManualClock
 
 pytestmark = [
@@ -28,6 +34,9 @@ pytestmark = [
 ]
 
 PROTECTED = [operation for operation in OPERATIONS if operation.right is not None]
+# What a key may be allowed to do: it has no session.
+OF_KEYS = [operation for operation in PROTECTED if operation.right != SESSION]
+SIGNING_OUT = {("DELETE", "/v1/auth/session"), ("DELETE", "/v1/auth/sessions")}
 PATHS = document(OPERATIONS)["paths"]
 UNKNOWN_MEMBER = {"a member that no body has": 1}
 HOUR_SECONDS = 3_600.0
@@ -50,16 +59,24 @@ async def objects_of(
     invited = await client.post("/v1/members", json=member, headers=owner.headers)
     environments = await client.get("/v1/environments", headers=owner.headers)
     events = await client.get(f"/v1/audit-log?target={form.id}", headers=owner.headers)
+    webhook = await client.post(
+        f"/v1/forms/{form.id}/webhooks", json={"url": CLOSED}, headers=owner.headers
+    )
+    tested = await client.post(f"/v1/webhooks/{webhook.json()['id']}/test", headers=owner.headers)
     made = {
         "form_id": form.id,
         "submission_id": submission,
         "file_id": await add_file_row(services, submission, object_key=content),
         "key_id": key.id,
         "member_id": invited.json()["id"],
+        "session_id": (await join(services, owner)).session.session.id,
         "environment_id": next(
             item["id"] for item in environments.json()["data"] if item["name"] == "production"
         ),
         "event_id": events.json()["data"][0]["id"],
+        "webhook_id": webhook.json()["id"],
+        "mail_id": await add_mail(services, owner),
+        "delivery_id": tested.json()["delivery_id"],
     }
     assert made.keys() >= ID_PREFIXES.keys() - {"account_id"}
     return made
@@ -115,9 +132,39 @@ async def test_each_key_may_what_its_kind_and_scopes_say_and_nothing_else(
             answer = await call(anonymous, clock, operation, headers=headers, **request)
             where = (kind.value, right, operation.method, operation.path)
             found[where] = (answer.status_code, missing_scope(answer))
-            is_allowed = operation.right in rights
+            is_allowed = operation.right in held(rights)
             expected[where] = (allowed, None) if is_allowed else (403, operation.right)
     assert found == expected | OVERRIDES
+
+
+async def test_each_member_may_what_their_role_or_their_list_says_and_nothing_else(
+    anonymous: httpx.AsyncClient, services: Services, clock: ManualClock, account: Account
+) -> None:
+    ids = await objects_of(anonymous, services, account)
+    grants: list[tuple[str, str | None, frozenset[str]]] = [
+        *((role, None, ROLES[role]) for role in ROLES),
+        *(("custom", right, frozenset({right})) for right in sorted(RIGHTS)),
+        ("custom", None, frozenset()),
+    ]
+    found, expected = {}, {}
+    for role, right, rights in grants:
+        listed = rights if role == "custom" else None
+        headers = bearer(await join(services, account, role, rights=listed))
+        for operation in PROTECTED:
+            if (operation.method, operation.path) in SIGNING_OUT:
+                continue
+            request, allowed = harmless(operation, ids)
+            answer = await call(anonymous, clock, operation, headers=headers, **request)
+            where = (role, right, operation.method, operation.path)
+            found[where] = (answer.status_code, missing_scope(answer))
+            is_allowed = operation.right in held(rights) | {SESSION}
+            expected[where] = (allowed, None) if is_allowed else (403, operation.right)
+    assert found == expected
+
+
+def held(rights: Set[str]) -> Set[str]:
+    """The rights, and what comes with having them all."""
+    return rights | {OWNERSHIP} if rights >= RIGHTS else rights
 
 
 def missing_scope(answer: httpx.Response) -> str | None:
@@ -136,7 +183,7 @@ async def test_anothers_object_is_missing_on_every_route(
     other = await add_account(services)
     theirs = await objects_of(anonymous, services, other)
     tried = 0
-    for operation in PROTECTED:
+    for operation in OF_KEYS:
         if not path_parameters(operation.path):
             continue
         request = example_of(operation, account)
@@ -172,7 +219,7 @@ async def test_ones_own_objects_are_there(
 ) -> None:
     """Otherwise the test above would pass for a service that finds nothing."""
     ids = await objects_of(anonymous, services, account)
-    for operation in PROTECTED:
+    for operation in OF_KEYS:
         if operation.method == "GET":
             answer = await call(anonymous, clock, operation, ids=ids, headers=account.headers)
             assert answer.status_code == 200, operation.path

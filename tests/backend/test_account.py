@@ -51,6 +51,7 @@ async def test_the_operator_changes_the_plan(client: httpx.AsyncClient) -> None:
     operator = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
     changed = await client.patch("/v1/account", json={"plan": "free"}, headers=operator)
     assert (changed.status_code, changed.json()["plan"]) == (200, "free")
+    assert changed.json()["may_change_plan"]
     back = await client.patch("/v1/account", json={"plan": "pro", "name": "Pro"})
     assert (back.json()["plan"], back.json()["limits"]["keys"]) == ("pro", 10)
 
@@ -72,6 +73,7 @@ async def test_nobody_else_changes_the_plan(
         assert raised.value.problem is Problem.INSUFFICIENT_SCOPE
         unchanged = await services.accounts.get(principal)
         assert (unchanged.name, unchanged.plan_name) == ("Test", "selfhost")
+        assert not unchanged.may_change_plan
 
 
 async def test_a_new_plan_is_told_with_every_form_and_key_of_the_account(

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.asyncio
 
 TURNSTILE_SECRET = "0x4AAAAAAAcanaryOfTheTurnstileSecret"
 PASSWORD = "canary-password-sent-by-mistake"
+TOKEN = "canary-token-of-a-webhooks-receiver"
 
 
 @pytest_asyncio.fixture
@@ -54,14 +55,15 @@ class Manager:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
-        self.secrets = [TURNSTILE_SECRET, PASSWORD]
+        self.secrets = [TURNSTILE_SECRET, PASSWORD, TOKEN]
 
     async def create(self, path: str, body: Any) -> dict[str, Any]:
         headers = {"Idempotency-Key": f"canary-{len(self.secrets)}"}
         answer = await self._client.post(path, json=body, headers=headers)
         assert answer.status_code == 201, answer.text
         document: dict[str, Any] = answer.json()
-        self.secrets.append(secret_of(document.get("key") or document["invitation"]))
+        shown = document.get("key") or document.get("invitation") or document["secret"]
+        self.secrets.append(secret_of(shown))
         return document
 
     async def present(self, credential: str, **headers: str) -> None:
@@ -87,6 +89,14 @@ async def test_a_secret_is_in_no_table_and_in_no_event(
     first = await manager.create("/v1/api-keys", {"name": "a", "kind": "management"})
     second = await manager.create(f"/v1/api-keys/{first['id']}/rotate", {})
     await manager.create("/v1/members", {"email": "a@example.com", "role": "viewer"})
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    hook = {"url": "https://example.com/hook", "headers": headers}
+    webhook = await manager.create(f"/v1/forms/{form['id']}/webhooks", hook)
+    more = {"headers": headers | {"x-token": TOKEN}}
+    answer = await client.patch(f"/v1/webhooks/{webhook['id']}", json=more)
+    assert answer.status_code == 200, answer.text
+    rotated = await client.post(f"/v1/webhooks/{webhook['id']}/rotate-secret")
+    manager.secrets.append(rotated.json()["secret"])
     assert (await client.post("/v1/keys/leaked", json={"key": second["key"]})).is_success
     unknown = mint_key(KeyKind.MANAGEMENT).text
     await manager.present(second["key"])

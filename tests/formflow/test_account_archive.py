@@ -97,7 +97,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     ("lines", "files", "complaint"),
     [
         ([], [], "nothing of an account"),
-        ([HEADER | {"format": 2, "version": "9"}], [], "version '9' or later"),
+        ([HEADER | {"format": 3, "version": "9"}], [], "version '9' or later"),
         ([ENVIRONMENT], [], "line 1"),
         ([HEADER, HEADER], [], "line 2"),
         ([HEADER, FORM, ENVIRONMENT], [], "line 3"),
