@@ -4,12 +4,11 @@ It behaves as documented: a token is good once, unless it comes again with the `
 of its first time; Cloudflare's dummy secrets always pass, always fail or always say "used".
 """
 
-import asyncio
 import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -24,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from contracts.runtime.serving import listen
+from tests.support.misbehaving import Endless, Late, disconnected
 
 PATH = "/turnstile/v0/siteverify"
 SECRET = "0x4AAAAAAA-a-secret-for-tests"
@@ -93,13 +93,13 @@ class MiniTurnstile:
         mode = self.script.pop(0) if self.script else self.mode
         answer: Any = {
             Mode.REFUSE: lambda: _refusal(self.error_codes),
-            Mode.SLOW: lambda: _Late(self._judge(call), self.delay_seconds),
-            Mode.HANG: lambda: _Late(Response(), None),
+            Mode.SLOW: lambda: Late(self._judge(call), self.delay_seconds),
+            Mode.HANG: lambda: Late(Response(), None),
             Mode.STATUS: lambda: _refusal(["internal-error"], self.status),
             Mode.HTML: lambda: HTMLResponse("<h1>Just a moment...</h1>"),
             Mode.RESET: lambda: _Cut(self._server, b"", resets=True),
             Mode.HALF: lambda: _Cut(self._server, bytes(self._judge(call).body)[:5], resets=False),
-            Mode.ENDLESS: _Endless,
+            Mode.ENDLESS: Endless,
             Mode.REDIRECT: lambda: RedirectResponse("/elsewhere", 307),
         }.get(mode, lambda: self._judge(call))
         response: Response = answer()
@@ -159,22 +159,6 @@ def running_turnstile() -> Iterator[MiniTurnstile]:
         listener.close()
 
 
-class _Late(Response):
-    """Answers after some seconds, or never; ends early with the connection."""
-
-    def __init__(self, answer: Response, seconds: float | None) -> None:
-        super().__init__()
-        self._answer = answer
-        self._seconds = seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._seconds):
-                await _disconnected(receive)
-                return
-        await self._answer(scope, receive, send)
-
-
 class _Cut(Response):
     """Sends the beginning of an answer, then closes the connection, or resets it."""
 
@@ -195,27 +179,11 @@ class _Cut(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": self.body, "more_body": True})
             transport.close()
-        await _disconnected(receive)
+        await disconnected(receive)
 
     def _transport(self, scope: Scope) -> Any:
         connections: Any = self._server.server_state.connections if self._server else ()
         return next(one.transport for one in connections if one.client == scope["client"])
-
-
-class _Endless(Response):
-    """Sends JSON white space for as long as anybody reads it."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        gone = asyncio.create_task(_disconnected(receive))
-        while not gone.done():
-            await send({"type": "http.response.body", "body": b" " * 8_192, "more_body": True})
-            await asyncio.sleep(0)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _call(body: bytes) -> Call:
