@@ -49,6 +49,16 @@ def invalid(field: str, code: str, message: str) -> Rejected:
     return Rejected(Problem.VALIDATION_ERROR, f"{field}: {message}", errors=errors)
 
 
+def too_many(what: str, seconds: int) -> Rejected:
+    """The refusal of one more of what may be had again in so many seconds."""
+    return Rejected(
+        Problem.RATE_LIMITED,
+        f"Too many {what}. Try again in {seconds} s.",
+        headers={"Retry-After": str(seconds)},
+        retry_after=seconds,
+    )
+
+
 def missing(what: str) -> Rejected:
     """The refusal of something that does not exist, or not for this account: the two look alike."""
     return Rejected(Problem.NOT_FOUND, f"There is no such {what}.")

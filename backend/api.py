@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from backend.access import NOBODY, RIGHTS, Principal
+from backend.access import NOBODY, OWNERSHIP, RIGHTS, SESSION, Principal
 from backend.answers import Boundary, json_response, refuse
 from backend.idempotency.sealed import Request as UnsafeRequest
 from backend.operations import Body, Call, Handler, Operation
@@ -45,7 +45,7 @@ def routes_of(operations: Iterable[Operation], services: Services) -> list[Route
     """
     operations = tuple(operations)
     for operation in operations:
-        if operation.right is not None and operation.right not in RIGHTS:
+        if operation.right is not None and operation.right not in RIGHTS | {SESSION, OWNERSHIP}:
             raise ValueError(
                 f"{operation.method} {operation.path}: there is no right {operation.right!r}"
             )
@@ -164,8 +164,9 @@ class _Performer:
     async def _answer(self, call: Call) -> Response:
         operation = self._operation
         answer = await operation.handler(call)
-        # What belongs to an account stays out of shared caches.
-        headers = {"Cache-Control": "no-store"} if operation.right is not None else {}
+        # What belongs to an account, or is made for whoever asks, stays out of caches.
+        is_for_all = operation.right is None and operation.method == "GET"
+        headers = {} if is_for_all else {"Cache-Control": "no-store"}
         if isinstance(answer, Response):
             answer.headers.update(headers)
             return answer

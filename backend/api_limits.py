@@ -1,7 +1,8 @@
 """How often the management API may be called.
 
-A credential has its own windows, and all credentials of an account share one more, so that many
-keys are not a way around it. Calls without a good credential count for the client's address.
+A key has its own windows, as a member has for all of their sessions, and an account has one more
+for all of its credentials, so that many keys are not a way around it. Calls without a good
+credential count for the client's address.
 """
 
 from starlette.requests import Request
@@ -38,7 +39,8 @@ class ApiLimits:
         Raises:
             Rejected: RATE_LIMITED, UNAVAILABLE.
         """
-        if principal.key_id is None:
+        actor = principal.actor
+        if actor.kind == "operator":
             return
         async with self._database.read() as connection:
             plan = self._plans.get(await plan_of(connection, principal.account_id))
@@ -46,7 +48,7 @@ class ApiLimits:
         per_minute = min(principal.requests_per_minute or most, most)
         account = f"api:{principal.account_id}"
         rules = (
-            *key_rules(f"{account}/{principal.key_id}", per_minute, principal.burst or BURST),
+            *key_rules(f"{account}/{actor.id}", per_minute, principal.burst or BURST),
             Rule(account, ACCOUNT_FACTOR * most, _MINUTE),
         )
         await self._charge(request, rules)

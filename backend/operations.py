@@ -43,7 +43,8 @@ Handler = Callable[[Call], Awaitable[BaseModel | Response | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One endpoint. ``right`` is the scope a caller needs; None, said explicitly, makes it public.
+    """One endpoint. ``right`` is the scope a caller needs, or ``SESSION`` or ``OWNERSHIP``; None,
+    said explicitly, makes it public.
 
     ``problems`` lists what the handler refuses beyond what follows from the other members.
     ``admits`` may let a request in that needs no right, because of its signature, or refuse it.

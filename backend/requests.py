@@ -27,7 +27,7 @@ class Content:
 
 def parse_query(model: type[BaseModel], request: Request) -> BaseModel:
     """The query. Raises Rejected: VALIDATION_ERROR."""
-    return _validated(model, dict(request.query_params))
+    return validated(model, dict(request.query_params))
 
 
 async def parse_body(
@@ -46,9 +46,9 @@ async def parse_body(
     media_type = _media_type(request)
     if plain_member is not None and media_type == "text/plain":
         content = await _read_body(request)
-        return _validated(model, {plain_member: content.decode(errors="replace").strip()})
+        return validated(model, {plain_member: content.decode(errors="replace").strip()})
     if is_optional and not media_type and not await _read_body(request):
-        return _validated(model, {})
+        return validated(model, {})
     if media_type != "application/json":
         raise Rejected(
             Problem.UNSUPPORTED_MEDIA_TYPE, "Send the body as JSON: Content-Type: application/json"
@@ -58,7 +58,7 @@ async def parse_body(
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Rejected(Problem.BAD_BODY, f"The body is not valid JSON: {error.msg}.") from None
-    return _validated(model, document)
+    return validated(model, document)
 
 
 def content_of(request: Request) -> Content:
@@ -109,7 +109,8 @@ async def _read_body(request: Request) -> bytes:
     return bytes(content)
 
 
-def _validated(model: type[BaseModel], document: Any) -> BaseModel:
+def validated(model: type[BaseModel], document: Any) -> BaseModel:
+    """What a client sent, as a model. Raises Rejected: VALIDATION_ERROR."""
     try:
         return model.model_validate(document)
     except ValidationError as error:

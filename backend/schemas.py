@@ -16,6 +16,19 @@ Label = Annotated[
 ]
 """A name that people give: one line."""
 
+EMAIL_MAX = 254
+# "A valid e-mail address" of HTML: what may stand in a header of a mail as it is.
+EMAIL_PATTERN = (
+    r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
+)
+EmailAddress = Annotated[
+    str,
+    StringConstraints(max_length=EMAIL_MAX, pattern=f"^{EMAIL_PATTERN}$"),
+    AfterValidator(str.lower),
+]
+"""An address of e-mail, in lower case."""
+
 Time = Annotated[
     str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-06-10T10:23:00.000Z"])
 ]

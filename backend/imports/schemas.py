@@ -59,6 +59,7 @@ class ImportedMeta(Body):
     referrer: Text | None = None
     country: Annotated[str, StringConstraints(max_length=64)] | None = None
     charset_guessed: bool | None = None
+    probe: bool | None = None
 
 
 class ImportedCheck(Body):

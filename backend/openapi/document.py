@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from backend.access import OWNERSHIP, SESSION
 from backend.openapi.answers import (
     COMPONENT_EXAMPLES,
     COMPONENT_HEADERS,
@@ -28,10 +29,11 @@ from contracts.problems import Problem
 
 _DESCRIPTION = """Forms, their submissions and all that belongs to them.
 
-Send a key as `Authorization: Bearer ff_mgmt_…`. Lists are pages of `data`, newest first, continued
-with `next_cursor`. Refusals are `application/problem+json` (RFC 9457); the last part of `type` says
-which. Unsafe requests may carry an `Idempotency-Key`: repeated within 24 hours, they get the first
-answer again. Every answer says how often you may still call.
+Send a key, or the token of a session, as `Authorization: Bearer ff_mgmt_…`. Lists are pages of
+`data`, newest first, continued with `next_cursor`. Refusals are `application/problem+json`
+(RFC 9457); the last part of `type` says which. Unsafe requests may carry an `Idempotency-Key`:
+repeated within 24 hours, they get the first answer again. Every answer says how often you may still
+call.
 """
 
 
@@ -64,7 +66,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key: `Authorization: Bearer ff_mgmt_…`",
+                    "description": "An API key, or the token of a session: "
+                    "`Authorization: Bearer ff_mgmt_…`",
                 }
             },
         },
@@ -135,7 +138,7 @@ class _Describer:
             | refusals(problems_of(operation)),
         }
         if operation.right is not None:
-            described["description"] = f"Needs the scope `{operation.right}`."
+            described["description"] = _need(operation.right)
             described["x-required-scope"] = operation.right
         if operation.body is not None:
             schema = reference(operation.body)
@@ -249,6 +252,14 @@ def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
         return schema
     named: dict[str, Any] = definitions[name]
     return named | {key: value for key, value in schema.items() if key != "$ref"}
+
+
+def _need(right: str) -> str:
+    if right == SESSION:
+        return "Needs the session of a member who is signed in."
+    if right == OWNERSHIP:
+        return "Needs every scope, on the whole account."
+    return f"Needs the scope `{right}`."
 
 
 def _tag(path: str) -> str:

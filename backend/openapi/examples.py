@@ -10,13 +10,17 @@ from contracts.problems import Problem, Rejected, problem_document
 
 ID_PREFIXES = {
     "account_id": "acc",
+    "delivery_id": "whd",
     "environment_id": "env",
     "event_id": "evt",
     "file_id": "fil",
     "form_id": "frm",
     "key_id": "key",
+    "mail_id": "mail",
     "member_id": "usr",
+    "session_id": "ses",
     "submission_id": "sub",
+    "webhook_id": "wh",
 }
 """What the ids begin with that a path or a member of that name holds."""
 ID_PATTERN = "[0-9a-hjkmnp-tv-z]{26}"

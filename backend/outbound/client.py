@@ -40,7 +40,7 @@ class OutboundClient:
         self._allow_http = settings.webhook_allow_http
         self._allowed_networks = settings.webhook_allow_cidrs
         self._lookups = Lookups(resolve)
-        self._tls = tls or system_tls_context()
+        self._tls = tls
 
     async def post(
         self, url: str, content: bytes, headers: Mapping[str, str], timeout_seconds: float = 10.0
@@ -59,7 +59,9 @@ class OutboundClient:
         try:
             async with asyncio.timeout(timeout_seconds):
                 addresses = await self._addresses_of(target)
-                async with connection_to(target, addresses, self._tls) as (reader, writer):
+                # Loaded when it is first wanted: a command makes these services, too.
+                tls = self._tls or system_tls_context()
+                async with connection_to(target, addresses, tls) as (reader, writer):
                     return await exchange.carry_out(reader, writer)
         except TimeoutError:
             raise OutboundError(f"the target did not answer within {timeout_seconds:g} s") from None

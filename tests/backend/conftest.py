@@ -17,6 +17,7 @@ from tests.backend.builders import Account, add_account
 from tests.support.clock import ManualClock
 
 OPERATOR_TOKEN = "operator-token-of-the-tests"
+INTERNAL_TOKEN = "internal-token-of-the-tests"
 
 
 @pytest.fixture
@@ -28,7 +29,16 @@ def clock() -> ManualClock:
 async def services(
     database_url: str, clock: ManualClock, tmp_path: Path
 ) -> AsyncIterator[Services]:
-    settings = load_settings(environ={}, database_url=database_url, data_dir=tmp_path)
+    settings = load_settings(
+        environ={},
+        database_url=database_url,
+        data_dir=tmp_path,
+        internal_token=INTERNAL_TOKEN,
+        secret_key="a-secret-key-for-tests",
+        # Webhooks of the tests are on this machine.
+        webhook_allow_http=True,
+        webhook_allow_cidrs="127.0.0.0/8",
+    )
     database = Database(settings.sqlalchemy_url())
     async with database.write() as connection:
         await create_state(connection)

@@ -24,6 +24,7 @@ MEMBERS: dict[str, Any] = {
     "subject_template": "{{form.name}}: {{ field.Your name }}",
     "retention_days": 30,
     "enforce_fields": True,
+    "silence_alarm_enabled": False,
 }
 FIELD: dict[str, Any] = {
     "name": "email",
@@ -64,6 +65,7 @@ async def test_every_member_is_kept_changed_and_cleared(client: httpx.AsyncClien
         "retention_days": None,
         "fields": [],
         "enforce_fields": False,
+        "silence_alarm_enabled": True,
     }
     changed = (await client.patch(path, json=changes)).json()
     assert changes.items() <= changed.items()

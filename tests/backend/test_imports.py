@@ -51,7 +51,7 @@ async def test_what_is_imported_reads_as_if_it_had_been_posted_then(
         "user_agent": "Mozilla/5.0",
         "referrer": "https://example.com/",
     }
-    meta |= {"country": "NZ", "charset_guessed": True}
+    meta |= {"country": "NZ", "charset_guessed": True, "probe": True}
     trace = [{"check": "rate limit", "verdict": "admitted", "microseconds": 7}]
     old = item("1", payload=payload, meta=meta, read=True, trace=trace)
     spam = item("2", status="spam", received_at="2025-01-01T00:00:00.250+01:00")

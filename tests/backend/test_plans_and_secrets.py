@@ -69,7 +69,12 @@ async def test_the_check_needs_a_secret(client: httpx.AsyncClient, sealed: Seale
 
 
 @pytest.mark.asyncio
-async def test_a_server_without_a_secret_key_keeps_no_secret(client: httpx.AsyncClient) -> None:
+async def test_a_server_without_a_secret_key_keeps_no_secret(
+    client: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        services.forms, "_turnstile", TurnstileRules(Sealer(settings_with()), False)
+    )
     answer = await client.post("/v1/forms", json={"name": "x", "turnstile_secret": SECRET})
     assert answer.status_code == 422
     assert "FORMFLOW_SECRET_KEY" in answer.text

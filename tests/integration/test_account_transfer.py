@@ -12,6 +12,11 @@ from tests.support.processes import Product, run_formflow
 
 WIDGET = {"turnstile_site_key": "site", "turnstile_secret": "secret", "turnstile_enabled": True}
 FIELDS = [{"name": "email", "type": "email", "required": True}]
+LOCAL = {"WEBHOOK_ALLOW_HTTP": "true", "WEBHOOK_ALLOW_CIDRS": "127.0.0.0/8"}
+HOOKS = [
+    {"url": "http://127.0.0.1:2/hook", "headers": {"Authorization": "Bearer canary"}},
+    {"url": "http://127.0.0.1:2/other", "format": "slack", "enabled": False},
+]
 LARGE = bytes(range(256)) * 1_000
 
 
@@ -21,7 +26,7 @@ def products(tmp_path: Path) -> Iterator[tuple[Product, Product]]:
     running = []
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
-        running.append(Product(tmp_path / name / "data"))
+        running.append(Product(tmp_path / name / "data", **LOCAL))
     try:
         yield running[0].start(), running[1].start()
     finally:
@@ -55,6 +60,8 @@ def fill(product: Product) -> None:
         manager.post("/v1/environments", json=created).raise_for_status()
         form = {"name": "Contact", "environment": "preview", "fields": FIELDS, "notify_emails": ""}
         contact = manager.post("/v1/forms", json=form).raise_for_status().json()["id"]
+        for hook in HOOKS:
+            manager.post(f"/v1/forms/{contact}/webhooks", json=hook).raise_for_status()
         manager.post("/v1/forms", json={"name": "Bewerbung"}).raise_for_status()
         manager.post("/v1/forms", json={"name": "Guarded", **WIDGET}).raise_for_status()
         told = {"email": "ada@example.com", "text": ["é\u2028日本\0", "🦉"]}
@@ -126,22 +133,32 @@ def test_an_account_moves_to_another_product_and_is_the_same_there(
     assert first.stat().st_mode & 0o777 == 0o600
     text = json.dumps(lines_of(first))
     assert "signature" not in text
-    assert "secret" not in text.replace("Turnstile secrets", "")
+    assert "canary" not in text
+    assert "whsec_" not in text
+    assert "deliveries" not in text.replace('"deliveries", "Turnstile', "")
     would = imported(new, str(first), "--dry-run")
     assert (would["forms"], would["imported"], would["files"]) == (3, 4, 2)
     assert len(json.loads(call(new, "forms", "list", "--json"))) == 1
     report = imported(new, str(first))
     assert report == would | {"dry_run": False, "notes": report["notes"]}
     assert (report["environments"], report["forms_there"], report["known"]) == (1, 1, 0)
-    [note] = report["notes"]
-    assert note.startswith("guarded: Turnstile is off")
+    notes = report["notes"]
+    assert report["webhooks"] == 2
+    assert sum("rotate-secret wh_" in note for note in notes) == 2
+    [lacking] = [note for note in notes if "dropped" in note]
+    assert "Authorization" in lacking
+    assert any(note.startswith("guarded: Turnstile is off") for note in notes)
+    assert len(notes) == 3
 
     beside = run_formflow("export", "-o", str(second), "--data", str(new.data_dir))
     assert beside.returncode == 0, beside.stderr
     before, after = lasting(first), lasting(second)
     assert {line["type"] for line in before} == {"header", "environment", "form", "submission"}
     [guarded] = [line for line in before if line.get("slug") == "guarded"]
-    guarded["turnstile_enabled"] = False
+    guarded |= {"turnstile_enabled": False, "has_turnstile_secret": False}
+    [told] = [line for line in before if line.get("slug") == "contact"]
+    assert [hook["headers"] for hook in told["webhooks"]] == [["Authorization"], []]
+    told["webhooks"][0]["headers"] = []
     assert after == before
     assert contents_of(second) == contents_of(first) == [b"%PDF-1.7", LARGE]
     assert {line["meta"].get("charset_guessed") for line in after if "meta" in line} == {None, True}

@@ -42,6 +42,8 @@ def product(tmp_path: Path) -> Iterator[Product]:
         PLANS_FILE=str(plans),
         KEY_MINTS_PER_HOUR="1000000",
         API_ANONYMOUS_PER_MINUTE="1000000",
+        WEBHOOK_ALLOW_HTTP="true",
+        WEBHOOK_ALLOW_CIDRS="127.0.0.0/8",
     )
     try:
         yield running.start()

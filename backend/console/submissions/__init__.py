@@ -1,0 +1,1 @@
+"""The pages on submissions: the lists, one of them, and the export of a form."""

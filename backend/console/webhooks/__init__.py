@@ -1,0 +1,1 @@
+"""The pages on webhooks and on what is delivered."""

@@ -1,0 +1,1 @@
+"""The gateways that follow this backend's feed."""
