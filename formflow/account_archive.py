@@ -22,9 +22,9 @@ from typing import IO, Any, BinaryIO
 
 import orjson
 
+from backend.imports.sources import own_submission
 from formflow.client import CommandError
 from formflow.output import progress_bar
-from formflow.sources import own_submission
 
 FORMAT = 2
 LINES = "account.jsonl"

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 from rich.progress import Progress
 
+from backend.imports.sources import FORMFLOW, own_submission
 from formflow.account_archive import Contents, Files, file_query, opened, submissions
 from formflow.batches import batches, length_of
 from formflow.client import Client, CommandError, Refused
 from formflow.output import progress_bar, shown
-from formflow.sources import FORMFLOW, own_submission
 
 _MEGABYTE = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * _MEGABYTE

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from backend.imports.sources import SOURCES, Export
 from contracts.runtime.clock import SystemClock
 from formflow.batches import batches, length_of
 from formflow.client import Client, CommandError, Target, with_client
 from formflow.options import AsJson, Config, Data, Key, Url
 from formflow.output import print_json, progress_bar, shown
-from formflow.sources import SOURCES, Export
 
 SourceName = Enum("SourceName", {name: name for name in SOURCES})  # type: ignore[misc]
 
@@ -115,7 +115,8 @@ def import_submissions(
     if len(what) == 1:
         raise CommandError(f"{file} is no archive of an account: say which form it is for, too")
     _refuse_options({"rename": rename}, "an import into one form")
-    export = Export(file, source.value if source else None, _zone(timezone))
+    chosen = source.value if source else None
+    export = Export(str(file), lambda: file.open("rb"), chosen, _zone(timezone))
     # Once to the end before anything is stored: a mistake in the last line is found now.
     total = sum(1 for _ in export.submissions())
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from backend.access import Principal
 from backend.operations import Call, Operation
-from backend.requests import validated
+from backend.requests import Content, validated
 from backend.services import Services
 
 Name = tuple[str, str]
@@ -66,8 +66,10 @@ class Api:
         at: Mapping[str, str] | None = None,
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        content: Content | None = None,
     ) -> BaseModel | Response | None:
-        """As ``ask``, for an operation that answers nothing, or with a response of its own."""
+        """As ``ask``, for an operation that answers nothing, or with a response of its own.
+        ``content`` is for one that takes the bytes of a file."""
         self.require(method, path)
         operation = self._operations[method, path]
         call = Call(
@@ -76,6 +78,7 @@ class Api:
             path=at or {},
             body=validated(operation.body, body or {}) if operation.body else None,
             query=validated(operation.query, query or {}) if operation.query else None,
+            content=content,
         )
         return await operation.handler(call)
 

@@ -16,7 +16,7 @@ from backend.console.api import Api, Name, operations_of
 from backend.console.rendering import Renderer
 from backend.console.visits import Visit
 from backend.operations import Operation
-from backend.requests import BODY_MAX_BYTES
+from backend.requests import BODY_MAX_BYTES, content_of
 from backend.services import Services
 from backend.sessions.cookies import is_secure, token_in
 from backend.sessions.csrf import FIELD, csrf_token, is_csrf_token, is_own_origin
@@ -33,13 +33,16 @@ Handler = Callable[[Visit], Awaitable[Response]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One page, or one thing that a page does. ``uses`` are the operations of the API that it calls
-    for that; it can call no others. One that ``is_public`` is for those who are not signed in."""
+    for that; it can call no others. One that ``is_public`` is for those who are not signed in. One
+    that ``takes_content`` is sent the bytes of a file by a script, with the CSRF token in a header.
+    """
 
     method: str
     path: str
     handler: Handler
     uses: Sequence[Name] = ()
     is_public: bool = False
+    takes_content: bool = False
 
 
 def routes_of(
@@ -101,7 +104,8 @@ class _Visitor:
             if self._page.method == "POST":
                 self._check_origin(request)
             principal = await self._principal(request, token)
-            form = await _form_of(request) if self._page.method == "POST" else FormData()
+            takes_form = self._page.method == "POST" and not self._page.takes_content
+            form = await _form_of(request) if takes_form else FormData()
             if token is not None and not self._page.is_public and self._page.method == "POST":
                 _check_csrf(request, form, token)
             visit = Visit(
@@ -112,6 +116,7 @@ class _Visitor:
                 api=Api(self._services, principal, self._operations),
                 renderer=self._renderer,
                 form=form,
+                content=content_of(request) if self._page.takes_content else None,
             )
             return await self._page.handler(visit)
         except Rejected as rejected:

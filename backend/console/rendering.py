@@ -42,6 +42,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
 }
 ASSETS = "/console-assets"
 _MEDIA_TYPES = {
+    "attach.js": "text/javascript",
     "console.css": "text/css",
     "console.js": "text/javascript",
     "export.js": "text/javascript",

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from backend.access import Principal
 from backend.console.api import Api
 from backend.console.rendering import Renderer
+from backend.requests import Content
 from backend.services import Services
 from contracts.problems import Problem, Rejected
 
@@ -54,7 +55,7 @@ class Fault:
 @dataclass(frozen=True, slots=True)
 class Visit:
     """What a page's handler gets. ``path`` are the parameters of the page's path, ``form`` the
-    fields of a POST."""
+    fields of a POST, ``content`` the bytes that a page takes instead."""
 
     services: Services
     request: Request
@@ -63,6 +64,7 @@ class Visit:
     api: Api
     renderer: Renderer
     form: FormData
+    content: Content | None = None
 
     @property
     def path(self) -> Mapping[str, str]:

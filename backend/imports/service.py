@@ -21,6 +21,9 @@ from contracts.runtime.clock import Clock
 
 _DAY_MS = 24 * 3600 * 1000
 
+IMPORTED = CHECK
+"""The check that the decision trace of an imported submission has."""
+
 
 @dataclass(frozen=True, slots=True)
 class OldSubmission:

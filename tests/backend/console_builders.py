@@ -46,6 +46,15 @@ class Browser:
             path, data=own | dict(fields or {}), headers={"Origin": ORIGIN} | headers
         )
 
+    async def send(self, path: str, content: bytes = b"", **query: str) -> httpx.Response:
+        """Sends the bytes of a file as a script of the console's does."""
+        headers = {
+            "Origin": ORIGIN,
+            "Content-Type": "application/octet-stream",
+            "X-CSRF-Token": csrf_token(self.joined.session.token),
+        }
+        return await self.client.post(path, params=query, content=content, headers=headers)
+
 
 @asynccontextmanager
 async def browsing(

@@ -10,8 +10,6 @@ from backend.operations import UNSAFE_METHODS
 
 # What no page does, and what does it instead.
 ELSEWHERE = {
-    ("POST", "/v1/forms/{form_id}/submissions/import"): "`formflow import`, which reads exports",
-    ("POST", "/v1/submissions/{submission_id}/files"): "`formflow import`, for their files",
     ("GET", "/v1/unsubscribe"): "the link in a mail is a page of its own",
     ("POST", "/v1/unsubscribe"): "the button on that page",
     ("GET", "/v1/health"): "a page that answers says as much",

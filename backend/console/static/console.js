@@ -46,6 +46,12 @@ function tickAll(box) {
   }
 }
 
+// A file whose text goes into the field that it names.
+async function read(input) {
+  const [file] = input.files;
+  if (file) document.getElementById(input.dataset.reads).value = await file.text();
+}
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) copy(button);
@@ -53,6 +59,7 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-ticks]")) tickAll(event.target);
+  if (event.target.matches("[data-reads]")) read(event.target);
 });
 
 // What changes by itself stays as it is while nobody looks, and while somebody has a hand in it.

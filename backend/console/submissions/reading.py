@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from backend.console.pages import Page
+from backend.console.rendering import SECURITY_HEADERS
 from backend.console.submissions.listing import Listing
 from backend.console.submissions.operations import (
     CHANGE,
@@ -35,6 +36,7 @@ from backend.console.submissions.texts import (
 from backend.console.visits import Visit
 from backend.delivery.schemas import Delivery
 from backend.forms.documents import Form
+from backend.imports.service import IMPORTED
 from backend.keys.schemas import ApiKey
 from backend.submissions.schemas import Neighbours, Submission
 from backend.webhooks.schemas import Webhook, WebhookList
@@ -43,10 +45,12 @@ from contracts.problems import Problem, Rejected
 _NEIGHBOURS = ("GET", "/v1/submissions/{submission_id}/neighbours")
 _KEY = ("GET", "/v1/api-keys/{key_id}")
 _FILE = ("GET", "/v1/submissions/{submission_id}/files/{file_id}")
+_ADD_FILE = ("POST", "/v1/submissions/{submission_id}/files")
 _PATH = "/submissions/{submission_id}"
 _WEBHOOKS_MAX = 100
 # htmx asks no more after this one.
 _STOP_POLLING = 286
+_NO_CONTENT = 204
 # What each button changes, and what is said when it is done.
 _MARKS: Mapping[str, tuple[Mapping[str, Any], str]] = MappingProxyType(
     {
@@ -84,9 +88,15 @@ async def show_submission(visit: Visit) -> Response:
         referrer=web_link(referrer) if referrer else None,
         key_name=await _key_name(visit, submission),
         steps=steps_of(submission),
+        may_add_file=visit.api.may(*_ADD_FILE) and _is_imported(submission),
         neighbours=await _neighbours(visit, listing),
         **await _way_out(visit, submission),
     )
+
+
+def _is_imported(submission: Submission) -> bool:
+    """Whether it came from another service, and may be given the files that it had there."""
+    return any(row.check == IMPORTED for row in submission.trace.checks)
 
 
 def _shown(name: str, value: Any) -> Shown:
@@ -192,6 +202,12 @@ async def replay(visit: Visit) -> Response:
     return _back(visit, "sent-again")
 
 
+async def add_file(visit: Visit) -> Response:
+    """Stores a file of an imported submission; the script that sent it shows the page again."""
+    await visit.api.call(*_ADD_FILE, at=visit.path, query=dict(visit.query), content=visit.content)
+    return Response(status_code=_NO_CONTENT, headers=SECURITY_HEADERS)
+
+
 async def get_file(visit: Visit) -> Response:
     """A file, with the session instead of a link that ends."""
     found = await visit.api.call(*_FILE, at=visit.path)
@@ -211,7 +227,7 @@ pages = (
         method="GET",
         path=_PATH,
         handler=show_submission,
-        uses=(SUBMISSION, FORM, WEBHOOKS, _KEY, _NEIGHBOURS, REPLAY),
+        uses=(SUBMISSION, FORM, WEBHOOKS, _KEY, _NEIGHBOURS, REPLAY, _ADD_FILE),
     ),
     Page(method="POST", path=_PATH, handler=change_submission, uses=(CHANGE,)),
     Page(
@@ -229,4 +245,11 @@ pages = (
     Page(method="GET", path=f"{_PATH}/delete", handler=ask_deletion, uses=(SUBMISSION, DELETE)),
     Page(method="POST", path=f"{_PATH}/delete", handler=delete_submission, uses=(DELETE,)),
     Page(method="GET", path=f"{_PATH}/files/{{file_id}}", handler=get_file, uses=(_FILE,)),
+    Page(
+        method="POST",
+        path=f"{_PATH}/files",
+        handler=add_file,
+        uses=(_ADD_FILE,),
+        takes_content=True,
+    ),
 )

@@ -8,17 +8,16 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
 from contracts.runtime.clock import iso
-from formflow.client import CommandError
+from contracts.runtime.settings import StartError
 
 Row = Mapping[str, Any]
 
@@ -26,6 +25,10 @@ _CELL_MAX = 4 * 1024 * 1024
 _TRUE = {"1", "true", "t", "yes", "y", "spam"}
 # An apostrophe that our CSV puts before what a spreadsheet would run.
 _NEUTRALISED = re.compile("^'(?=[=+\\-@\t\r\n\0＝＋－＠])")
+
+
+class UnreadableExport(StartError):
+    """An export cannot be read; the message is one line that names the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +112,28 @@ _DETECTED = ("formflow", "formspree", "basin", "netlify")
 
 
 class Export:
-    """One exported file. Raises CommandError for what it cannot read, naming the line."""
+    """One exported file. Raises UnreadableExport for what it cannot read, naming the line."""
 
-    def __init__(self, path: Path, source_name: str | None, zone: tzinfo = UTC) -> None:
-        """``zone`` is that of dates which do not name one."""
-        self._path = path
+    def __init__(
+        self,
+        name: str,
+        opened: Callable[[], BinaryIO],
+        source_name: str | None,
+        zone: tzinfo = UTC,
+    ) -> None:
+        """``opened`` gives the file from its beginning, as often as it is called; ``name`` is what
+        it is called in messages. ``zone`` is that of dates which do not name one."""
+        self._name = name
+        self._opened = opened
         self._zone = zone
-        self._is_json = _is_json(path)
+        self._is_json = self._starts_as_json()
         columns = FORMFLOW.signs[0] if self._is_json else self._columns()
         self.source = SOURCES[source_name] if source_name else self._detect(columns)
         if self._is_json and self.source is not FORMFLOW:
-            raise CommandError(f"{path}: only FormFlow's own export is read as JSON")
+            raise UnreadableExport(f"{name}: only FormFlow's own export is read as JSON")
         if not any(date in columns for date in self.source.dates):
-            raise CommandError(
-                f"{path} has none of the columns {', '.join(self.source.dates)}, "
+            raise UnreadableExport(
+                f"{name} has none of the columns {', '.join(self.source.dates)}, "
                 f"which hold the date in an export of {self.source.name}"
             )
 
@@ -133,42 +144,50 @@ class Export:
             try:
                 submission = (own_submission if self._is_json else self._of_cells)(row)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise CommandError(f"{self._path}, {place}: {error}") from None
+                raise UnreadableExport(f"{self._name}, {place}: {error}") from None
             if submission["reference"] is None:
                 submission["reference"] = _reference(submission, seen)
             yield submission
 
+    def _starts_as_json(self) -> bool:
+        try:
+            with self._opened() as file:
+                return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{")
+        except OSError as error:
+            raise UnreadableExport(f"{self._name} cannot be read: {error.strerror}") from None
+
     def _columns(self) -> frozenset[str]:
         for _, cells in self._csv_rows():
             return frozenset(name.lower() for name in cells)
-        raise CommandError(f"{self._path} holds no submissions")
+        raise UnreadableExport(f"{self._name} holds no submissions")
 
     def _detect(self, columns: frozenset[str]) -> Source:
         for name in _DETECTED:
             if any(sign <= columns for sign in SOURCES[name].signs):
                 return SOURCES[name]
-        raise CommandError(f"{self._path}: whose export is this? Say --from {'|'.join(SOURCES)}")
+        services = ", ".join(SOURCES)
+        raise UnreadableExport(f"{self._name}: which service is it from? Say one of {services}")
 
     def _csv_rows(self) -> Iterator[tuple[str, dict[str, str]]]:
         csv.field_size_limit(_CELL_MAX)
         try:
-            with self._path.open(encoding="utf-8-sig", newline="") as file:
+            with io.TextIOWrapper(self._opened(), encoding="utf-8-sig", newline="") as file:
                 reader = csv.DictReader(file, restkey="", restval="")
                 for row in reader:
                     if "" in row and isinstance(row[""], list):
-                        raise CommandError(
-                            f"{self._path}, line {reader.line_num}: more cells than columns"
+                        raise UnreadableExport(
+                            f"{self._name}, line {reader.line_num}: more cells than columns"
                         )
                     yield f"line {reader.line_num}", row
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise CommandError(f"{self._path} cannot be read: {error}") from None
+            raise UnreadableExport(f"{self._name} cannot be read: {error}") from None
 
     def _json_rows(self) -> Iterator[tuple[str, Row]]:
         try:
-            with self._path.open("rb") as file:
+            with self._opened() as file:
                 yield from _documents(file)
         except (OSError, ValueError) as error:
-            raise CommandError(f"{self._path} cannot be read: {error}") from None
+            raise UnreadableExport(f"{self._name} cannot be read: {error}") from None
 
     def _of_cells(self, row: Row) -> dict[str, Any]:
         source = self.source
@@ -252,15 +271,7 @@ def _reference(submission: Row, seen: Counter[bytes]) -> str:
     return f"{digest.hex()}-{seen[digest]}"
 
 
-def _is_json(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{")
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _documents(file: io.BufferedReader) -> Iterator[tuple[str, Row]]:
+def _documents(file: BinaryIO) -> Iterator[tuple[str, Row]]:
     """The documents of an array that has one a line, as our export does, or of JSON Lines."""
     for number, line in enumerate(file, 1):
         text = line.strip().removeprefix(b"[").removesuffix(b"]").removesuffix(b",")

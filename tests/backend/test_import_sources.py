@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from formflow.client import CommandError
-from formflow.sources import Export
+from backend.imports.sources import Export, UnreadableExport
 
 FORMSPREE = """\
 _date,email,message,_status
@@ -37,7 +36,8 @@ def write(path: Path, text: str) -> Path:
 
 
 def read(path: Path, text: str, *more: Any) -> tuple[str, list[dict[str, Any]]]:
-    export = Export(write(path, text), *(more or (None,)))
+    written = write(path, text)
+    export = Export(str(written), lambda: written.open("rb"), *(more or (None,)))
     return export.source.name, list(export.submissions())
 
 
@@ -132,7 +132,7 @@ def test_dates_without_a_zone_are_of_the_zone_that_is_named(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "source", "complaint"),
     [
-        ("a,b\n1,2\n", None, "Say --from"),
+        ("a,b\n1,2\n", None, "which service is it from"),
         ("a,b\n1,2\n", "formspree", "none of the columns _date"),
         ("_date,a\n01/02/2024,x\n", None, "line 2: '01/02/2024' is not a date"),
         ("_date,a\n", None, "holds no submissions"),
@@ -145,12 +145,12 @@ def test_dates_without_a_zone_are_of_the_zone_that_is_named(tmp_path: Path) -> N
 def test_what_cannot_be_read_is_named(
     tmp_path: Path, text: str, source: str | None, complaint: str
 ) -> None:
-    with pytest.raises(CommandError, match=complaint.replace("'", ".")):
+    with pytest.raises(UnreadableExport, match=complaint.replace("'", ".")):
         read(tmp_path / "a.csv", text, source)
 
 
 def test_a_file_that_is_no_text_or_not_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"_date,a\n2024-01-01,\xff\n")
     for path in (tmp_path / "a.csv", tmp_path / "nowhere.csv"):
-        with pytest.raises(CommandError, match="cannot be read"):
-            list(Export(path, None).submissions())
+        with pytest.raises(UnreadableExport, match="cannot be read"):
+            list(Export(str(path), lambda path=path: path.open("rb"), None).submissions())  # type: ignore[misc]
