@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from contracts.addresses import ClientAddress
 from contracts.internal import FORWARDED_BY, forwarding_proof
 from contracts.problems import Problem, Rejected
+from gateway.upstream import NOT_SENT
 
 # RFC 9110, 7.6.1: these concern one connection only.
 _HOP_BY_HOP = frozenset(
@@ -66,7 +67,7 @@ class Passthrough:
         )
         try:
             response = await self._client.send(request, stream=True)
-        except httpx.TransportError as error:
+        except NOT_SENT as error:
             raise Rejected(
                 Problem.UNAVAILABLE,
                 "The management service cannot be reached right now. Try again in a moment.",

@@ -36,6 +36,10 @@ _SMALL_FILES_AT_ONCE = 256
 _KEEP_ALIVE_SECONDS = 30.0
 _JSON = "application/json"
 
+# On uvloop anyio looks for the socket of a connection that was reset right after it was made, and
+# finds None: an AttributeError, which httpx passes on.
+NOT_SENT = (httpx.TransportError, AttributeError)
+
 
 class UpstreamUnavailable(Exception):
     """The backend cannot be reached or cannot answer now."""
@@ -229,7 +233,7 @@ class Upstream:
                 response = await self._client.request(method, path, **arguments)
             except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
                 response = await self._client.request(method, path, **arguments)
-        except httpx.TransportError as error:
+        except NOT_SENT as error:
             raise UpstreamUnavailable(f"{path}: {error!r}") from error
         return _checked(response)
 

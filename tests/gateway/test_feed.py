@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -16,6 +17,20 @@ from tests.support.clock import ManualClock
 from tests.support.mini_backend import TOKEN, MiniBackend
 
 pytestmark = pytest.mark.asyncio
+
+
+class ResetAtOnce(httpx.AsyncBaseTransport):
+    """Fails the first request as anyio does on uvloop whose connection is reset at once."""
+
+    def __init__(self, backend: MiniBackend) -> None:
+        self._transport = backend.transport()
+        self.failed = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not self.failed:
+            self.failed += 1
+            raise AttributeError("'NoneType' object has no attribute 'getpeername'")
+        return await self._transport.handle_async_request(request)
 
 
 class Heard:
@@ -42,6 +57,14 @@ async def following(feed: Feed) -> AsyncIterator[asyncio.Task[None]]:
     task.cancel()
     with suppress(asyncio.CancelledError, RuntimeError):
         await task
+
+
+async def test_a_connection_that_is_reset_at_once_does_not_end_the_feed() -> None:
+    transport, heard = ResetAtOnce(MiniBackend()), Heard()
+    feed = Feed(Upstream("http://backend", TOKEN, transport), [heard], ManualClock())
+    async with following(feed):
+        await until(lambda: len(heard.changes) == 1)
+    assert transport.failed == 1
 
 
 async def test_the_first_answer_is_a_reset_and_later_ones_are_changes() -> None:
