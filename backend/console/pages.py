@@ -58,7 +58,7 @@ def routes_of(
         visitor = _Visitor(page, operations_of(page.uses, operations), services, renderer)
         by_path.setdefault(page.path, {})[page.method] = visitor
     return [
-        Route(path, _Endpoint(visitors, renderer), methods=["GET", "HEAD", "POST"])
+        Route(path, _Endpoint(visitors), methods=["GET", "HEAD", "POST"])
         for path, visitors in by_path.items()
     ]
 
@@ -66,9 +66,8 @@ def routes_of(
 class _Endpoint:
     """The pages of one path."""
 
-    def __init__(self, visitors: Mapping[str, "_Visitor"], renderer: Renderer) -> None:
+    def __init__(self, visitors: Mapping[str, "_Visitor"]) -> None:
         self._visitors = visitors
-        self._renderer = renderer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -99,14 +98,15 @@ class _Visitor:
     async def answer(self, request: Request) -> Response:
         """The page; a refusal as a page of its own."""
         token = token_in(request.headers.get("cookie", ""), secure=self._is_secure)
-        principal = NOBODY
+        page, principal, form = self._page, NOBODY, FormData()
+        is_post = page.method == "POST"
         try:
-            if self._page.method == "POST":
+            if is_post:
                 self._check_origin(request)
             principal = await self._principal(request, token)
-            takes_form = self._page.method == "POST" and not self._page.takes_content
-            form = await _form_of(request) if takes_form else FormData()
-            if token is not None and not self._page.is_public and self._page.method == "POST":
+            if is_post and not page.takes_content:
+                form = await _form_of(request)
+            if is_post and token is not None and not page.is_public:
                 _check_csrf(request, form, token)
             visit = Visit(
                 services=self._services,
@@ -116,11 +116,11 @@ class _Visitor:
                 api=Api(self._services, principal, self._operations),
                 renderer=self._renderer,
                 form=form,
-                content=content_of(request) if self._page.takes_content else None,
+                content=content_of(request) if page.takes_content else None,
             )
-            return await self._page.handler(visit)
+            return await page.handler(visit)
         except Rejected as rejected:
-            if rejected.problem in _SIGNED_OUT and not self._page.is_public:
+            if rejected.problem in _SIGNED_OUT and not page.is_public:
                 return _to_sign_in(request)
             return self._renderer.refusal(request, principal, rejected)
 

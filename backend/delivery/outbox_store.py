@@ -8,7 +8,6 @@ from sqlalchemy import (
     Integer,
     bindparam,
     delete,
-    func,
     insert,
     literal_column,
     select,
@@ -102,12 +101,6 @@ async def set_aside(connection: AsyncConnection, id: str, now_ms: int) -> None:
 async def readmit(connection: AsyncConnection) -> None:
     """Puts back what was set aside."""
     await connection.execute(update(outbox).where(_is_set_aside).values(set_aside_at=None))
-
-
-async def count_set_aside(connection: AsyncConnection) -> int:
-    """How many rows of the outbox are set aside."""
-    statement = select(func.count()).select_from(outbox).where(_is_set_aside)
-    return int((await connection.execute(statement)).scalar_one())
 
 
 def delivering_forms(transaction: Transaction, ids: Collection[str]) -> dict[str, Any]:

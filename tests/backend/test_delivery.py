@@ -20,8 +20,8 @@ from backend.delivery.attempts import (
 )
 from backend.delivery.bulk_store import disable_webhook
 from backend.delivery.expander import Expander
-from backend.delivery.outbox_store import count_set_aside
 from backend.delivery.retention import DeliveryRetention
+from backend.delivery.store import counts
 from backend.forms.store import FormRow
 from backend.management import Services
 from backend.tables import deliveries, delivery_attempts, outbox, webhooks
@@ -481,7 +481,7 @@ async def test_a_row_that_nothing_can_be_made_of_keeps_nothing_from_the_others(
         await eventually(lambda: all_are(services, "delivered", 2))
     assert len(sender.sent) == 2
     async with services.database.write() as connection:
-        assert await count_set_aside(connection) == 1
+        assert (await counts(connection)).set_aside == 1
         await connection.execute(update(outbox).values(submission_ids=f'["{new_id("sub", 1)}"]'))
     # As a backend does that knows better.
     await Expander(services.database, services.clock).readmit()
