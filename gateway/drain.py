@@ -37,6 +37,7 @@ class Drain:
         self._upstream = upstream
         self._outage = outage
         self._leases = leases
+        self._clock = clock
         self._pace = Pace(clock, BATCH_ITEMS_MAX)
         self._failures_in_a_row = 0
         self._log = get_logger("gateway")
@@ -51,6 +52,7 @@ class Drain:
 
     async def _round(self) -> float:
         """Sends some rows, or only asks; the seconds until the next round."""
+        started = self._clock.monotonic()
         try:
             rows = await self._spool.oldest(self._pace.rows, _BATCH_BYTES)
             results = await self._send(rows)
@@ -65,7 +67,7 @@ class Drain:
             # What was sent and not taken off is sent again, which is harmless.
             self._log.error("spool cannot be worked with", error=str(error))
             return _SPOOL_RETRY_SECONDS
-        return self._pace.rest_seconds(len(rows))
+        return self._pace.rest_after(len(rows), self._clock.monotonic() - started)
 
     async def _send(self, rows: Sequence[Spooled]) -> Sequence[ItemResult]:
         for row in rows:

@@ -288,7 +288,8 @@ class Ingest:
             accepted = await self.accept(post, receive)
             return accepted.outcome, receipt_answer(post, accepted.receipt, accepted.next_url)
         except Rejected as rejected:
-            refusal = rejected
+            # Not its traceback, which holds this frame and so the body, until a collection.
+            refusal = rejected.with_traceback(None)
         except ClientDisconnected:
             raise
         except Exception:

@@ -12,13 +12,14 @@ _RATE_MIN = 5.0
 _RATE_MAX = 20_000.0
 # Then an outage of ten minutes is drained in less than one, and no faster than that needs: what the
 # backend does for the drain, live posts wait for.
-_LIVE_TIMES_MAX = 25.0
+_LIVE_TIMES_MAX = 16.0
 _RATE_MAX_AT_LEAST = 1_000.0
 # The backend is not to get more than 1.2 times its usual rate at first; the rest is for the
 # unevenness of the posts themselves.
 _LIVE_SHARE = 0.15
 _GENTLE_SECONDS = 5.0
-_ROUNDS_PER_SECOND = 10
+# A live post waits for a round at most, so that rounds are short.
+_ROUND_SECONDS = 0.04
 _RETRY_SECONDS = 0.1
 _RETRY_SECONDS_MAX = 3.0
 
@@ -33,6 +34,7 @@ class Pace:
         self._rate_at_first = _RATE_MIN
         self._rate_at_last = _RATE_MAX
         self._failures = 0
+        self._took_seconds = 0.0
 
     def begin(self, arrivals_per_second: float) -> None:
         """The backend has answered; ``arrivals_per_second`` is what came in meanwhile."""
@@ -46,6 +48,7 @@ class Pace:
     def fail(self) -> float:
         """The seconds until the next probe: twice as many after each that failed."""
         self._began_at = None
+        self._took_seconds = 0.0
         self._failures += 1
         return float(min(_RETRY_SECONDS * 2 ** (self._failures - 1), _RETRY_SECONDS_MAX))
 
@@ -58,11 +61,14 @@ class Pace:
         """How many rows the next round may take: one, while the backend has not answered yet."""
         if self._began_at is None:
             return 1
-        return max(1, min(int(self._rate() / _ROUNDS_PER_SECOND), self._rows_max))
+        round_seconds = max(_ROUND_SECONDS, 2 * self._took_seconds)
+        return max(1, min(int(self._rate() * round_seconds), self._rows_max))
 
-    def rest_seconds(self, rows: int) -> float:
-        """How long to wait after that many rows."""
-        return rows / self._rate()
+    def rest_after(self, rows: int, took_seconds: float) -> float:
+        """How long to wait after so many rows, which took so long: as long again at least, so that
+        a backend that is slow has half of its time for live posts."""
+        self._took_seconds = took_seconds
+        return max(rows / self._rate() - took_seconds, took_seconds)
 
     def _rate(self) -> float:
         seconds = 0.0 if self._began_at is None else self._clock.monotonic() - self._began_at

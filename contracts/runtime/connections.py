@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from contracts.addresses import packed_address
+from contracts.runtime.turns import AT_ONCE
 
 # So many connections over a ceiling are held for a moment so that they can read why.
 _REFUSED_AT_ONCE = 64
@@ -38,6 +39,8 @@ class ConnectionLimits:
     linger_bytes: int = 262_144
     connections: int = 10_000
     per_address: int = 512
+    # Requests that are worked on at once; the others wait for their turn.
+    at_once: int = AT_ONCE
     reserved_descriptors: int = 200
     sweep_seconds: float = 1.0
 

@@ -5,6 +5,7 @@ Half of the server's protocol; ``contracts.runtime.protocol`` adds the deadlines
 
 import asyncio
 import logging
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from uvicorn.server import ServerState
 from contracts.runtime.connections import ConnectionLimits, HeldFlow
 from contracts.runtime.exchange import Exchange
 from contracts.runtime.framing import Refused, body_length, check_target
+from contracts.runtime.turns import Turns
 
 _logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class StrictProtocol(HttpToolsProtocol):
     """
 
     limits: ClassVar[ConnectionLimits]
+    turns: ClassVar[Turns]
     flow: HeldFlow
     cycle: Exchange
 
@@ -154,13 +157,17 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _start(self, cycle: Exchange) -> None:
         self._active = cycle
-        self.tasks.add(self.loop.create_task(self._run(cycle)))
+        self.turns.wait(self.loop, partial(self._work_on, cycle))
 
-    async def _run(self, cycle: Exchange) -> None:
+    def _work_on(self, cycle: Exchange) -> None:
+        self.tasks.add(self.loop.create_task(self._run(cycle, self.turns.begin())))
+
+    async def _run(self, cycle: Exchange, began: int) -> None:
         try:
             await cycle.run_asgi(self.app)
         finally:
             self.tasks.discard(asyncio.current_task())
+            self.turns.end(began)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

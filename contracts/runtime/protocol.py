@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from contracts.runtime.connections import AnswerTransport, ConnectionLimits, HeldFlow, Watch
 from contracts.runtime.framing import Refused, raw_answer
 from contracts.runtime.parsing import BODY, HEAD, StrictProtocol
+from contracts.runtime.turns import Turns
 
 __all__ = ["ConnectionLimits", "HardenedProtocol", "protocol_class"]
 
@@ -29,6 +30,7 @@ def protocol_class(bounds: ConnectionLimits) -> type["HardenedProtocol"]:
     class BoundProtocol(HardenedProtocol):
         limits = bounds
         watch = Watch(bounds)
+        turns = Turns(bounds.at_once)
 
     return BoundProtocol
 

@@ -32,7 +32,7 @@ KEEP_ALIVE_SECONDS = 75
 SLOW_CALLBACK_SECONDS = 0.05
 _BACKLOG = 2048
 _CLOSE = (b"connection", b"close")
-_GC_THRESHOLDS = (10_000, 20, 1_000)
+_GC_THRESHOLDS = (100_000, 20, 1_000)
 
 
 class ListenError(StartError):

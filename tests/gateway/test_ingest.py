@@ -1,6 +1,7 @@
 """The ingest endpoint in front of a mini backend: what a post is answered and what is forwarded."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import httpx
@@ -10,11 +11,13 @@ import pytest_asyncio
 
 from contracts.forms import FormStatus
 from contracts.keys import KeyKind, mint_key
+from gateway.posts import Post
 from tests.support.builders import form_config, key_grant
 from tests.support.gateways import running_gateway
 from tests.support.mini_backend import MiniBackend
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+JSON = {"content-type": "application/json"}
 TEXT = {"content-type": "text/plain"}
 FIELDS = {"email": "ada@example.com", "message": "Hello"}
 
@@ -301,3 +304,21 @@ async def test_a_browser_over_its_rate_or_quota_gets_its_text_back(backend: Mini
     assert [answer.status_code for answer in answers] == [200, 402, 429]
     assert ["my long text" in answer.text for answer in answers] == [False, True, True]
     assert answers[2].headers["retry-after"] == "60"
+
+
+async def test_what_a_refused_post_held_is_free_once_it_is_answered(
+    gateway: httpx.AsyncClient,
+) -> None:
+    def held() -> int:
+        return sum(isinstance(thing, Post) for thing in gc.get_objects())
+
+    # Left to a collection, the bodies of thousands of refused posts would be in memory at once.
+    gc.collect()
+    gc.disable()
+    try:
+        for path, body in (("contact", b'{"message": '), ("nowhere", b"{}"), ("contact", b"[]")):
+            answer = await gateway.post(f"/v1/f/{path}", content=body, headers=JSON)
+            assert answer.status_code in (400, 404)
+        assert held() == 0
+    finally:
+        gc.enable()
