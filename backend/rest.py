@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 
 class Rest:
-    """A step is followed by a pause of ``factor`` times as long, or of ``busy_factor`` times while
-    the intake is busy: while what ``count`` counts grows by more than ``busy_per_second``."""
+    """A step is followed by a pause of ``least`` to ``most`` times as long: the more, the faster
+    grows what ``count`` counts, up to ``busy_per_second``. Above that the intake is busy."""
 
     def __init__(
-        self, count: Callable[[], int], busy_per_second: float, factor: float, busy_factor: float
+        self, count: Callable[[], int], busy_per_second: float, least: float, most: float
     ) -> None:
         self._count = count
         self._busy_per_second = busy_per_second
-        self._factor = factor
-        self._busy_factor = busy_factor
+        self._least = least
+        self._most = most
         self._counted = (time.monotonic(), count())
         self.is_busy = False
 
@@ -26,4 +26,5 @@ class Rest:
         self._counted = (now, self._count())
         rate = (self._counted[1] - count) / max(now - before, 0.001)
         self.is_busy = rate > self._busy_per_second
-        return step_seconds * (self._busy_factor if self.is_busy else self._factor)
+        share = min(rate / self._busy_per_second, 1.0)
+        return step_seconds * max(self._least, share * self._most)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,13 @@ from tests.faults.verdict import Verdict, judge
 from tests.support.processes import until
 
 _WARM_SECONDS = 0.3
-_LOAD_SECONDS = 1.5
+# How long the load goes on after a call of a disk that is full, and until a call is made at all.
+_LOAD_SECONDS = 0.5
+_HIT_SECONDS_MAX = 5.0
+_MISSES_MAX = 4
 ANSWER_SECONDS = 10.0
+Service = Literal["backend", "gateway-0"]
+SERVICES: tuple[Service, ...] = ("backend", "gateway-0")
 _FORMFLOW = (sys.executable, "-m", "formflow")
 _MIB = 1024 * 1024
 
@@ -49,7 +54,7 @@ class Injection:
     """Which call of which process fails: ``when`` as strace has it (``5``, ``5..40``), counted in
     each thread."""
 
-    service: Literal["backend", "gateway-0"]
+    service: Service
     call: str
     error: str
     when: str
@@ -57,53 +62,92 @@ class Injection:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it. ``was_hit`` says whether the call failed at all; ``exit_status`` is None if
-    the process went on; ``slowest`` is in seconds."""
+    """What came of an injection. ``was_hit`` says whether the call failed at all; ``exit_status``
+    is None if the process went on; ``slowest`` is in seconds."""
 
-    verdict: Verdict
+    injection: Injection
     statuses: Counter[int]
     was_hit: bool
     exit_status: int | None
     slowest: float
     log: str
 
-    def complaint(self, injection: Injection) -> str | None:
+    def complaint(self) -> str | None:
         """What must not be; None if all is as promised."""
-        if not self.verdict.is_clean:
-            return str(self.verdict)
         if self.statuses[500] or self.slowest > ANSWER_SECONDS:
-            return f"{dict(self.statuses)}, slowest {self.slowest:.1f} s"
-        if self.was_hit and injection.error == "EIO" and not self.exit_status:
-            return f"exit status {self.exit_status}: {self.log[-500:]}"
+            return f"{self.injection}: {dict(self.statuses)}, slowest {self.slowest:.1f} s"
+        if self.was_hit and self.injection.error == "EIO" and not self.exit_status:
+            return f"{self.injection}: exit status {self.exit_status}: {self.log[-500:]}"
         return None
 
 
-async def run_injection(directory: Path, injection: Injection) -> Outcome:
-    """Load while a call fails; a gateway's while the backend is away. Then all run as usual."""
+@dataclass(slots=True)
+class Series:
+    """What came of injections one after the other, and what the database holds in the end."""
+
+    outcomes: list[Outcome]
+    verdict: Verdict
+
+    def complaints(self) -> list[str]:
+        """What must not be, of each of them and in the end."""
+        found = [each.complaint() for each in self.outcomes]
+        if not self.verdict.is_clean:
+            found.append(f"{self.outcomes[0].injection} and after it: {self.verdict}")
+        return [complaint for complaint in found if complaint is not None]
+
+
+async def run_series(directory: Path, injections: Sequence[Injection]) -> Series:
+    """Load while a call fails, one after the other in one fleet; a gateway's while the backend is
+    away. In the end all runs as usual, the spool is drained, and the ledger held against it.
+
+    Ends early when so many calls in a row were not made at all that no later one would be.
+    """
     with faulty_fleet(directory, gateways=1) as fleet:
         await asyncio.to_thread(start_all, fleet)
-        ledger, calls = Ledger(), directory / "calls"
-        await _restart_under(fleet, injection, calls)
-        visitors = Crowd(fleet.gateways).start(ledger, "disk")
-        if injection.service != "backend":
-            # The gateway has to have heard of the form.
-            await asyncio.sleep(_WARM_SECONDS)
-            fleet.kill("backend")
-        await asyncio.sleep(_LOAD_SECONDS)
-        was_hit = _was_hit(calls)
-        ends = was_hit and injection.error == "EIO"
-        name = injection.service
-        status = await asyncio.to_thread(fleet.wait_for_end, name, ANSWER_SECONDS if ends else 0.0)
-        await stop(visitors)
-        if fleet.exit_status(name) is None:
-            fleet.kill(name)
-        log = fleet.log(name)
-        fleet.commands.clear()
+        ledger = Ledger()
+        outcomes: list[Outcome] = []
+        for injection in injections:
+            outcomes.append(await _inject(fleet, injection, ledger))
+            last = outcomes[-_MISSES_MAX:]
+            if len(last) == _MISSES_MAX and not any(each.was_hit for each in last):
+                break
         await asyncio.to_thread(fleet.restart_all)
-        await asyncio.to_thread(fleet.until_drained, DRAIN_SECONDS)
-        verdict = await judge(fleet, ledger)
-        slowest = max(ledger.seconds, default=0.0)
-        return Outcome(verdict, ledger.statuses, was_hit, status, slowest, log)
+        await asyncio.to_thread(fleet.until_drained, 2 * DRAIN_SECONDS)
+        return Series(outcomes, await judge(fleet, ledger))
+
+
+async def _inject(fleet: FaultyFleet, injection: Injection, ledger: Ledger) -> Outcome:
+    name, calls = injection.service, fleet.directory / f"calls-{injection.when}"
+    if fleet.exit_status("backend") is not None:
+        await asyncio.to_thread(fleet.start, "backend")
+    await _restart_under(fleet, injection, calls)
+    seen = Ledger()
+    visitors = Crowd(fleet.gateways).start(seen, f"{injection.call}-{injection.when}")
+    if name != "backend":
+        # The gateway has to have heard of the form.
+        await asyncio.sleep(_WARM_SECONDS)
+        fleet.kill("backend")
+    was_hit = await _until_hit(calls)
+    ends = was_hit and injection.error == "EIO"
+    if was_hit and not ends:
+        await asyncio.sleep(_LOAD_SECONDS)
+    status = await asyncio.to_thread(fleet.wait_for_end, name, ANSWER_SECONDS if ends else 0.0)
+    await stop(visitors)
+    if fleet.exit_status(name) is None:
+        fleet.kill(name)
+    fleet.commands.clear()
+    ledger.entries += seen.entries
+    slowest = max(seen.seconds, default=0.0)
+    return Outcome(injection, seen.statuses, was_hit, status, slowest, fleet.log(name))
+
+
+async def _until_hit(calls: Path) -> bool:
+    deadline = asyncio.get_running_loop().time() + _HIT_SECONDS_MAX
+    while asyncio.get_running_loop().time() < deadline:
+        if _was_hit(calls):
+            return True
+        await asyncio.sleep(0.05)
+    return False
 
 
 async def _restart_under(fleet: FaultyFleet, injection: Injection, calls: Path) -> None:

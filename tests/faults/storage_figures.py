@@ -1,12 +1,16 @@
 """The long set: processes that die, disks that fail, files and clocks that are wrong."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.faults import backups, clocks, cycles, damage, disk, locked, powercut
 from tests.faults.figure import MIB, Figure, Size, need
 from tests.faults.paced import percentile
 from tests.faults.postgres import postgresql_database
+
+# Injections that a fleet goes through before its ledger is held against the database.
+_A_FLEET = 25
 
 
 async def ledger_cycles(directory: Path, size: Size, database_url: str | None = None) -> Figure:
@@ -61,33 +65,47 @@ async def power_cuts(directory: Path, size: Size) -> Figure:
     )
 
 
-def injections(last: int) -> Iterator[disk.Injection]:
-    """Every call up to the last, failing for good; and a disk that is full for some calls."""
-    for number in range(1, last + 1):
-        for service in ("backend", "gateway-0"):
-            for call in ("fdatasync", "fsync"):
-                yield disk.Injection(service, call, "EIO", str(number))
-            full = f"{number}..{number + 20}"
-            yield disk.Injection(service, "pwrite64", "ENOSPC", full)
+def injections(service: disk.Service, last: int) -> Iterator[Sequence[disk.Injection]]:
+    """Every call up to the last, failing for good, and a disk that is full for some calls: as many
+    as one fleet can bear, and no further in a kind of call than the service makes any."""
+    numbers = range(1, last + 1)
+    for call in ("fdatasync", "fsync"):
+        yield [disk.Injection(service, call, "EIO", str(number)) for number in numbers]
+    full = [f"{number}..{number + 20}" for number in numbers]
+    yield [disk.Injection(service, "pwrite64", "ENOSPC", when) for when in full]
+
+
+async def _series_of(directory: Path, service: disk.Service, last: int) -> list[disk.Series]:
+    found = []
+    for kind, whole in enumerate(injections(service, last)):
+        for start in range(0, last, _A_FLEET):
+            part = whole[start : start + _A_FLEET]
+            found.append(await disk.run_series(directory / f"{service}-{kind}-{start}", part))
+            if len(found[-1].outcomes) < len(part):
+                break
+    return found
 
 
 async def disk_errors(directory: Path, size: Size) -> Figure:
     """F3: a system call fails."""
     need(disk.why_no_injection())
-    wrong, hit, slowest, lost = [], 0, 0.0, 0
     last = size.times(200)
-    for number, injection in enumerate(injections(last)):
-        outcome = await disk.run_injection(directory / str(number), injection)
-        hit += outcome.was_hit
-        slowest = max(slowest, outcome.slowest)
-        lost += len(outcome.verdict.lost)
-        if complaint := outcome.complaint(injection):
-            wrong.append(f"{injection}: {complaint}")
+    both = [_series_of(directory, service, last) for service in disk.SERVICES]
+    series = [each for found in await asyncio.gather(*both) for each in found]
+    outcomes = [outcome for each in series for outcome in each.outcomes]
+    wrong = [complaint for each in series for complaint in each.complaints()]
     return Figure(
         "F3",
         "fsync fails (EIO), writes fail (ENOSPC), at call n",
         "0 acknowledged then lost, 0 hangs, ends non-zero after EIO",
-        {"lost": lost, "wrong": len(wrong), "hit": hit, "slowest answer, s": round(slowest, 2)},
+        {
+            "lost": sum(len(each.verdict.lost) for each in series),
+            "wrong": len(wrong),
+            "hit": sum(outcome.was_hit for outcome in outcomes),
+            "not made": sum(not outcome.was_hit for outcome in outcomes),
+            "acknowledged": sum(each.verdict.acknowledged for each in series),
+            "slowest answer, s": round(max(outcome.slowest for outcome in outcomes), 2),
+        },
         not wrong,
         f"n ≤ {last}",
         wrong,

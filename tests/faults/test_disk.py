@@ -8,7 +8,7 @@ import pytest
 from tests.faults.disk import (
     Injection,
     run_full_disk,
-    run_injection,
+    run_series,
     why_no_injection,
     why_no_small_disk,
 )
@@ -29,9 +29,9 @@ def test_nothing_acknowledged_is_lost_when_a_call_fails(
     reason = why_no_injection()
     if reason is not None:
         pytest.skip(reason)
-    outcome = asyncio.run(run_injection(tmp_path, injection))
-    assert outcome.complaint(injection) is None
-    assert outcome.was_hit
+    series = asyncio.run(run_series(tmp_path, [injection]))
+    assert series.complaints() == []
+    assert series.outcomes[0].was_hit
 
 
 def test_a_full_disk_stores_nothing_loses_nothing_and_recovers(tmp_path: Path) -> None:
