@@ -101,8 +101,8 @@ async def disk_errors(directory: Path, size: Size) -> Figure:
         {
             "lost": sum(len(each.verdict.lost) for each in series),
             "wrong": len(wrong),
-            "hit": sum(outcome.was_hit for outcome in outcomes),
-            "not made": sum(not outcome.was_hit for outcome in outcomes),
+            "hit": sum(outcome.hit is not None for outcome in outcomes),
+            "not made": sum(outcome.hit is None for outcome in outcomes),
             "acknowledged": sum(each.verdict.acknowledged for each in series),
             "slowest answer, s": round(max(outcome.slowest for outcome in outcomes), 2),
         },
