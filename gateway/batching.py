@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from gateway.batch_size import BatchSize
 from gateway.waiting_room import WaitingRoom
 
 Item = TypeVar("Item")
@@ -34,13 +35,14 @@ class Batcher(Generic[Item, Result]):
         senders: int = 2,
         waiting_max: int = 10_000,
         wait_seconds_max: float = math.inf,
+        deadline_seconds: float = math.inf,
     ) -> None:
-        """At most ``waiting_max`` wait, and no longer than about ``wait_seconds_max`` each."""
+        """At most ``waiting_max`` wait, and no longer than about ``wait_seconds_max`` each. After
+        a call that failed because it took ``deadline_seconds`` the next ones have fewer items."""
         self._send = send
-        self._items_max = items_max
+        self._size = BatchSize(items_max, deadline_seconds)
         self._senders_max = senders
         self._room = WaitingRoom(
-            batch_items=items_max,
             senders=senders,
             waiting_max=waiting_max,
             seconds_max=wait_seconds_max,
@@ -52,7 +54,7 @@ class Batcher(Generic[Item, Result]):
     @property
     def has_room(self) -> bool:
         """Whether ``submit`` would take one more item."""
-        return self._room.admits(len(self._waiting))
+        return self._room.admits(len(self._waiting), self._size.items)
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queues the item; the future resolves with its result. Raises QueueFull."""
@@ -82,7 +84,7 @@ class Batcher(Generic[Item, Result]):
     async def _send_batches(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            count = min(len(self._waiting), self._items_max)
+            count = min(len(self._waiting), self._size.items)
             batch = [self._waiting.popleft() for _ in range(count)]
             started = loop.time()
             try:
@@ -90,12 +92,14 @@ class Batcher(Generic[Item, Result]):
                 if len(results) != len(batch):
                     raise ValueError(f"{len(results)} results for {len(batch)} items")
             except Exception as error:
+                self._size.note_failure(loop.time() - started, count)
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 continue
             finally:
                 self._room.note(loop.time() - started)
+            self._size.note_success(loop.time() - started)
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)

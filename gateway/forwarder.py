@@ -17,7 +17,7 @@ from gateway.idempotency import mismatch
 from gateway.outage import Outage
 from gateway.quota import QuotaCache, quota_exceeded
 from gateway.uploads import Upload, send_files
-from gateway.upstream import Upstream, UpstreamUnavailable, unavailable
+from gateway.upstream import BATCH_SECONDS, Upstream, UpstreamUnavailable, unavailable
 
 # At 10,000 posts a second they wait for a tenth of one.
 _WAITING_MAX = 1_024
@@ -50,6 +50,7 @@ class Forwarder:
             senders=2,
             waiting_max=_WAITING_MAX,
             wait_seconds_max=_WAIT_SECONDS_MAX,
+            deadline_seconds=BATCH_SECONDS,
         )
 
     async def _commit(self, batch: Sequence[Submission]) -> Sequence[ItemResult]:

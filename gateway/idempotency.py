@@ -2,8 +2,9 @@
 
 The backend's commit decides (a unique row per form and key). Here, posts with one key that arrive
 together wait for the first of them, and receipts of the last minutes are kept, so that a retry is
-answered from memory. The backend is asked *before* the commit only where a later check would refuse
-an honest retry: its Turnstile token is spent, or the quota is used up.
+answered from memory. Not beyond the restoring of a backup: what that lacks is not stored any more.
+The backend is asked *before* the commit only where a later check would refuse an honest retry: its
+Turnstile token is spent, or the quota is used up.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from contracts.forms import FormConfig
-from contracts.internal import IdempotencyQuestion, UndecodableMessage
+from contracts.internal import ChangesAnswer, IdempotencyQuestion, UndecodableMessage
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock
 from contracts.submissions import Receipt
@@ -71,6 +72,11 @@ class Idempotency:
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._claimed: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._epoch: str | None = None
+
+    def __len__(self) -> int:
+        """How many keys are in memory: those of receipts, and of posts under way."""
+        return len(self._known) + len(self._claimed)
 
     @asynccontextmanager
     async def claim(
@@ -93,16 +99,22 @@ class Idempotency:
             return
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._claimed[scope] = ended
-        claim = Claim()
+        claim, epoch = Claim(), self._epoch
         try:
             if asks_early:
                 await self._ask(claim, form, IdempotencyQuestion(form.id, key, fingerprint))
             yield claim
-            if claim.receipt is not None:
+            if claim.receipt is not None and epoch == self._epoch:
                 self._keep(scope, claim.receipt, fingerprint)
         finally:
             del self._claimed[scope]
             ended.set_result(None)
+
+    def apply(self, changes: ChangesAnswer) -> None:
+        """Takes over what the feed says: that the backend was restored."""
+        if self._epoch not in {None, changes.epoch}:
+            self._known.clear()
+        self._epoch = changes.epoch
 
     async def _turn(self, scope: tuple[str, str]) -> None:
         """Waits while another post holds the key."""

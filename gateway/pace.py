@@ -20,6 +20,8 @@ _LIVE_SHARE = 0.15
 _GENTLE_SECONDS = 5.0
 # A live post waits for a round at most, so that rounds are short.
 _ROUND_SECONDS = 0.04
+# A round that took longer was that of a process that had been stopped.
+_REST_SECONDS_MAX = 1.0
 _RETRY_SECONDS = 0.1
 _RETRY_SECONDS_MAX = 3.0
 
@@ -65,10 +67,10 @@ class Pace:
         return max(1, min(int(self._rate() * round_seconds), self._rows_max))
 
     def rest_after(self, rows: int, took_seconds: float) -> float:
-        """How long to wait after so many rows, which took so long: as long again at least, so that
-        a backend that is slow has half of its time for live posts."""
+        """How long to wait after so many rows, which took so long: as long again, so that a backend
+        that is slow has half of its time for live posts, or a second if that is shorter."""
         self._took_seconds = took_seconds
-        return max(rows / self._rate() - took_seconds, took_seconds)
+        return max(rows / self._rate() - took_seconds, min(took_seconds, _REST_SECONDS_MAX))
 
     def _rate(self) -> float:
         seconds = 0.0 if self._began_at is None else self._clock.monotonic() - self._began_at

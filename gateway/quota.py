@@ -11,8 +11,11 @@ from contracts.forms import FormConfig, QuotaState
 from contracts.internal import ChangesAnswer
 from contracts.problems import Problem, Rejected
 from contracts.runtime.clock import Clock, iso
+from gateway.bounded import RecentlyUsed
 
 _ON_LEASE_SECONDS = 10.0
+# Of one that is pushed out, the next post asks the commit again.
+_ACCOUNTS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,41 +27,49 @@ class _UsedUp:
 
 
 class QuotaCache:
-    """Quotas that are used up, by account."""
+    """Quotas that are used up, of the accounts that posted most recently."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._used_up: dict[str, _UsedUp] = {}
+        self._used_up = _table()
 
     def is_used_up(self, form: FormConfig) -> bool:
         """Whether the quota of the form's account is known to be used up."""
-        held = self._used_up.get(form.account_id)
-        if held is None or form.is_test:
-            return False
-        is_over = self._clock.now_ms() >= held.state.resets_at
-        if is_over or self._clock.monotonic() >= held.until:
-            del self._used_up[form.account_id]
-            return False
-        return True
+        return self._find(form) is not None
 
     def check(self, form: FormConfig) -> None:
         """Raises Rejected(QUOTA_EXCEEDED)."""
-        if self.is_used_up(form):
-            raise quota_exceeded(self._used_up[form.account_id].state)
+        state = self._find(form)
+        if state is not None:
+            raise quota_exceeded(state)
 
     def learn(self, form: FormConfig, state: QuotaState) -> None:
         """Takes over what a commit has said."""
         is_final = state.used >= state.limit
         until = float("inf") if is_final else self._clock.monotonic() + _ON_LEASE_SECONDS
-        self._used_up[form.account_id] = _UsedUp(state, until)
+        self._used_up.put(form.account_id, _UsedUp(state, until))
 
     def apply(self, changes: ChangesAnswer) -> None:
         """A changed form may have a new plan: the next commit says."""
         if changes.is_reset:
-            self._used_up.clear()
+            self._used_up = _table()
         for form in changes.forms.values():
             if form is not None:
-                self._used_up.pop(form.account_id, None)
+                self._used_up.discard(form.account_id)
+
+    def _find(self, form: FormConfig) -> QuotaState | None:
+        held = None if form.is_test else self._used_up.use(form.account_id)
+        if held is None:
+            return None
+        is_over = self._clock.now_ms() >= held.state.resets_at
+        if is_over or self._clock.monotonic() >= held.until:
+            self._used_up.discard(form.account_id)
+            return None
+        return held.state
+
+
+def _table() -> RecentlyUsed[str, _UsedUp]:
+    return RecentlyUsed(_ACCOUNTS_MAX)
 
 
 def quota_exceeded(state: QuotaState) -> Rejected:

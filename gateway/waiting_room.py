@@ -7,18 +7,16 @@ seconds over a batch the last of them waits for four. So the bound follows what 
 
 
 class WaitingRoom:
-    """Bounds a queue that is emptied in batches of ``batch_items`` by ``senders`` at once.
+    """Bounds a queue that is emptied in batches by ``senders`` at once.
 
     A round is a batch of each sender. Whoever is in time for the next round is let in however long
     that takes, so that senders never lack work; nobody is if ``waiting_max`` are there.
     """
 
-    def __init__(
-        self, *, batch_items: int, senders: int, waiting_max: int, seconds_max: float
-    ) -> None:
+    def __init__(self, *, senders: int, waiting_max: int, seconds_max: float) -> None:
         """``seconds_max`` bounds the wait of who comes behind the next round, if batches take as
         long as the last one did."""
-        self._round_items = batch_items * senders
+        self._senders = senders
         self._waiting_max = waiting_max
         self._seconds_max = seconds_max
         self._batch_seconds = 0.0
@@ -27,10 +25,10 @@ class WaitingRoom:
         """A batch took so long, whatever became of it."""
         self._batch_seconds = batch_seconds
 
-    def admits(self, waiting: int) -> bool:
-        """Whether one more may join so many."""
+    def admits(self, waiting: int, batch_items: int) -> bool:
+        """Whether one more may join so many, of which a batch takes ``batch_items``."""
         if waiting >= self._waiting_max:
             return False
-        rounds_ahead = waiting // self._round_items
+        rounds_ahead = waiting // (batch_items * self._senders)
         # All senders come back within the time of a batch, for each round and for its own.
         return not rounds_ahead or (rounds_ahead + 1) * self._batch_seconds <= self._seconds_max

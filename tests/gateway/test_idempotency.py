@@ -7,9 +7,13 @@ import httpx
 import pytest
 
 from contracts.forms import TurnstileConfig, TurnstileOnOutage
+from contracts.submissions import Receipt
+from gateway.idempotency import Idempotency
+from gateway.upstream import Upstream
 from tests.support.builders import form_config
+from tests.support.clock import ManualClock
 from tests.support.gateways import running_gateway
-from tests.support.mini_backend import MiniBackend
+from tests.support.mini_backend import TOKEN, MiniBackend
 from tests.support.mini_turnstile import SECRET, running_turnstile
 
 URL = "/v1/f/contact"
@@ -153,6 +157,61 @@ async def test_a_used_up_quota_is_refused_from_memory_until_a_form_changes() -> 
         async with asyncio.timeout(5):
             while (await gateway.post(URL, data={"a": "b"})).status_code != 200:
                 await asyncio.sleep(0)
+
+
+async def test_a_receipt_is_not_repeated_when_a_backup_without_it_was_restored() -> None:
+    backend, clock = backend_with(), ManualClock()
+    async with running_gateway(backend, clock) as gateway:
+        lost = await post(gateway)
+        backend.restore_without(lost.json()["id"], "epoch-2")
+        await until_fed(gateway, clock, backend)
+        again = await post(gateway)
+    assert again.status_code == 200
+    assert again.json()["id"] != lost.json()["id"]
+    assert "idempotency-replayed" not in again.headers
+    assert again.json()["id"] in {item.id for item in backend.submissions}
+
+
+async def test_a_receipt_of_a_post_that_was_under_way_then_is_not_kept_either() -> None:
+    backend, clock = backend_with(), ManualClock()
+    async with running_gateway(backend, clock) as gateway:
+        await post(gateway, key="warm")
+        backend.answer_gate = asyncio.Event()
+        under_way = asyncio.create_task(post(gateway))
+        async with asyncio.timeout(5):
+            while len(backend.submissions) < 2:
+                await asyncio.sleep(0)
+        lost = backend.submissions[1].id
+        backend.restore_without(lost, "epoch-2")
+        await until_fed(gateway, clock, backend)
+        backend.answer_gate.set()
+        assert (await under_way).json()["id"] == lost
+        again = await post(gateway)
+    assert again.json()["id"] in {item.id for item in backend.submissions}
+
+
+async def until_fed(gateway: httpx.AsyncClient, clock: ManualClock, backend: MiniBackend) -> None:
+    """Returns when the gateway has heard the feed once more."""
+    clock.advance(1)
+    backend.beat()
+    async with asyncio.timeout(5):
+        while "formflow_feed_silent_seconds 0.0" not in (await gateway.get("/metrics")).text:
+            await asyncio.sleep(0)
+
+
+async def test_receipts_are_bounded_and_the_oldest_goes_first() -> None:
+    form, keys = form_config(), [f"key-{n}" for n in range(50_001)]
+    upstream = Upstream("http://backend", TOKEN, MiniBackend().transport())
+    idempotency = Idempotency(upstream, ManualClock())
+    for key in keys:
+        async with idempotency.claim(form, key, "f", asks_early=False) as claim:
+            claim.bind(Receipt(f"sub-of-{key}", form.id, 0))
+    known = []
+    for key in (keys[0], keys[1], keys[-1]):
+        async with idempotency.claim(form, key, "f", asks_early=False) as claim:
+            known.append(claim.earlier.submission_id if claim.earlier else None)
+    assert known == [None, "sub-of-key-1", "sub-of-key-50000"]
+    assert len(idempotency) == 50_000
 
 
 async def test_a_token_whose_post_was_not_stored_may_be_used_once_more() -> None:

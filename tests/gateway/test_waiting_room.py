@@ -33,7 +33,6 @@ class Queue:
         self.waits: list[float] = []
         self.refused: list[float] = []
         self._room = WaitingRoom(
-            batch_items=_BATCH,
             senders=_SENDERS,
             waiting_max=_WAITING_MAX,
             seconds_max=_SECONDS_MAX,
@@ -50,7 +49,7 @@ class Queue:
                 self._send(ended)
             if now == math.inf:
                 return
-            if self._room.admits(len(self._waiting)):
+            if self._room.admits(len(self._waiting), _BATCH):
                 self._waiting.append(now)
                 self._send(now)
             else:
@@ -108,14 +107,12 @@ def test_overload_of_a_slow_store_costs_no_throughput() -> None:
 
 @given(st.lists(st.floats(0.0, 100.0), max_size=5))
 def test_the_bound_on_the_number_holds_whatever_batches_take(seconds: list[float]) -> None:
-    room = WaitingRoom(
-        batch_items=_BATCH, senders=_SENDERS, waiting_max=_WAITING_MAX, seconds_max=_SECONDS_MAX
-    )
+    room = WaitingRoom(senders=_SENDERS, waiting_max=_WAITING_MAX, seconds_max=_SECONDS_MAX)
     for each in seconds:
         room.note(each)
-    assert room.admits(_SENDERS * _BATCH - 1)
-    assert not room.admits(_WAITING_MAX)
-    admitted = [room.admits(waiting) for waiting in range(_WAITING_MAX + 2)]
+    assert room.admits(_SENDERS * _BATCH - 1, _BATCH)
+    assert not room.admits(_WAITING_MAX, _BATCH)
+    admitted = [room.admits(waiting, _BATCH) for waiting in range(_WAITING_MAX + 2)]
     assert admitted == sorted(admitted, reverse=True)
 
 

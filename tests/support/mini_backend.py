@@ -4,7 +4,9 @@ It keeps what it is sent. Anything unexpected is collected, and ``verify`` fails
 """
 
 import asyncio
+import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -42,8 +44,11 @@ class MiniBackend:
     is_down: bool = False
     status: int | None = None
     refuse_with: str | None = None
+    # A batch with one of these fails as a whole (500).
+    fails_on: Callable[[Submission], bool] = field(default=lambda item: False)
     lookup_gate: asyncio.Event | None = None
     commit_gate: asyncio.Event | None = None
+    answer_gate: asyncio.Event | None = None
     verify_gate: asyncio.Event | None = None
     drops_answers: int = 0
     drops_reports: int = 0
@@ -53,6 +58,7 @@ class MiniBackend:
     is_feed_cut: bool = False
 
     calls: Counter[str] = field(default_factory=Counter)
+    failed_batches: int = 0
     batches: list[list[Submission]] = field(default_factory=list)
     lookups: list[list[str]] = field(default_factory=list)
     verified: list[str] = field(default_factory=list)
@@ -100,6 +106,15 @@ class MiniBackend:
         self.epoch = epoch
         self._wake()
 
+    def restore_without(self, submission_id: str, epoch: str) -> None:
+        """Restores a backup that lacks a submission."""
+        del self._stored[submission_id]
+        self._bound = {key: item for key, item in self._bound.items() if item.id != submission_id}
+        self.batches = [
+            [item for item in batch if item.id != submission_id] for batch in self.batches
+        ]
+        self.restore(epoch)
+
     def beat(self) -> None:
         """Lets the waiting poll be answered, as happens every five seconds."""
         self._wake()
@@ -145,9 +160,14 @@ class MiniBackend:
         batch, leases = asked.items, self.leases if asked.asker is not None else []
         if self.commit_gate is not None:
             await self.commit_gate.wait()
+        if any(map(self.fails_on, batch)):
+            self.failed_batches += 1
+            return Response(status_code=500)
         results = [self._result(item) for item in batch]
         stored = {result.id for result in results if result.status is ItemStatus.STORED}
         self.batches.append([item for item in batch if item.id in stored])
+        if self.answer_gate is not None:
+            await self.answer_gate.wait()
         if self.drops_answers:
             self.drops_answers -= 1
             raise httpx.ReadError("connection reset")
@@ -198,7 +218,11 @@ class MiniBackend:
         return Response(internal.encode_receipt(receipt))
 
     async def _put_file(self, request: Request) -> Response:
-        self.files[request.path_params["key"]] = await request.body()
+        content, headers = await request.body(), request.headers
+        found = (str(len(content)), hashlib.sha256(content).hexdigest())
+        if found != (headers["content-length"], headers["x-content-sha256"]):
+            return Response(status_code=400)
+        self.files[request.path_params["key"]] = content
         return Response(b"{}")
 
     async def _look_up(self, request: Request) -> Response:
