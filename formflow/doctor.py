@@ -15,12 +15,16 @@ from backend.delivery.store import counts
 from backend.files import create_file_store
 from backend.mail.outlet import create_relay, server_address
 from backend.plans.catalogue import load_plans
-from backend.schema import HEAD, current_revision
+from backend.schema import HEAD, Schema, current_schema
+from contracts import internal
 from contracts.problems import Rejected
 from contracts.runtime.clock import SystemClock, iso
 from contracts.runtime.settings import Settings, SettingsError
 from contracts.turnstile import is_dummy_secret
 from formflow.held_quota import holders
+from formflow.kept_secrets import with_kept_secrets
+from formflow.peer_client import peer_client
+from gateway.spool.directory import numbered_spools, root_of
 from gateway.spool.summary import SpoolSummary, inspect
 
 # Looking through so many bytes of a database takes seconds.
@@ -101,10 +105,19 @@ async def _check_plans(settings: Settings) -> str:
 
 
 async def _check_database(settings: Settings) -> str:
-    revision = await _schema(settings)
-    if revision != HEAD:
-        raise SettingsError(f"the schema is at {revision or 'none'}, not {HEAD}: formflow migrate")
-    return f"schema {revision}"
+    schema = await _schema(settings)
+    if schema.is_newer and schema.is_usable:
+        return f"schema {schema.revision}, of a newer release, which this one can work with"
+    if schema.is_newer:
+        raise SettingsError(
+            f"the schema is at {schema.revision}, which this release, of {HEAD}, cannot work with: "
+            "run the newer one"
+        )
+    if not schema.is_usable:
+        raise SettingsError(
+            f"the schema is at {schema.revision or 'none'}, not {HEAD}: formflow migrate"
+        )
+    return f"schema {schema.revision}"
 
 
 async def _check_database_file(settings: Settings) -> str:
@@ -123,16 +136,16 @@ def _database_bytes(settings: Settings) -> int:
     return file.stat().st_size if file is not None and file.exists() else 0
 
 
-async def _schema(settings: Settings) -> str | None:
+async def _schema(settings: Settings) -> Schema:
     database = Database(settings.sqlalchemy_url())
     try:
-        return await current_revision(database)
+        return await current_schema(database)
     finally:
         await database.close()
 
 
 async def _check_leases(settings: Settings) -> str:
-    if await _schema(settings) != HEAD:
+    if not (await _schema(settings)).is_usable:
         return "none before there is a schema"
     held = await holders(settings)
     before_ms = SystemClock().now_ms() - _UNSEEN_MS
@@ -149,7 +162,7 @@ async def _check_leases(settings: Settings) -> str:
 
 
 async def _check_outbox(settings: Settings) -> str:
-    if await _schema(settings) != HEAD:
+    if not (await _schema(settings)).is_usable:
         return "none before there is a schema"
     database = Database(settings.sqlalchemy_url())
     try:
@@ -173,19 +186,15 @@ async def _check_files(settings: Settings) -> str:
 
 
 async def _check_spools(settings: Settings) -> str:
-    if settings.spool == "off":
-        return "off: posts are refused while the backend is away"
-    root = settings.spool_dir or settings.data_dir / "spool"
-    spools = sorted(path for path in root.glob("*") if path.is_dir())
-    found = [await asyncio.to_thread(inspect, path) for path in spools]
-    problems = [
-        text
-        for path, spool in zip(spools, found, strict=True)
-        for text in _problems_of_spool(path, spool)
-    ]
+    spools = numbered_spools(root_of(settings)).values()
+    found = {path: await asyncio.to_thread(inspect, path) for path in spools}
+    problems = [text for path in found for text in _problems_of_spool(path, found[path])]
     if problems:
         raise SettingsError("; ".join(problems))
-    return f"{sum(spool.count for spool in found)} submissions wait in {len(found)} spools"
+    if settings.spool == "off":
+        return "off: posts are refused while the backend is away"
+    waiting = sum(spool.count for spool in found.values())
+    return f"{waiting} submissions wait in {len(found)} spools"
 
 
 def _problems_of_spool(path: Path, spool: SpoolSummary) -> Iterator[str]:
@@ -194,9 +203,13 @@ def _problems_of_spool(path: Path, spool: SpoolSummary) -> Iterator[str]:
     if spool.count and not spool.is_in_use:
         yield f"{path} holds {spool.count} submissions and no gateway drains it"
     if spool.rejected_count:
-        yield f"{path} holds {spool.rejected_count} submissions that the backend refused"
+        yield (
+            f"{path} holds {spool.rejected_count} submissions that the backend refused, which take "
+            f"{spool.rejected_bytes // 1_000} kB of its room"
+        )
     if spool.set_aside:
-        yield f"{path} holds damaged files that were set aside"
+        names = ", ".join(each.name for each in spool.set_aside)
+        yield f"{path} holds damaged files that were set aside: {names}"
 
 
 async def _check_mail(settings: Settings) -> str:
@@ -226,12 +239,26 @@ async def _check_redis(settings: Settings) -> str:
 
 
 async def _check_backend(settings: Settings) -> str:
-    async with httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
-        answer = await client.get(f"{settings.backend_url}/readyz")
+    token = with_kept_secrets(settings).internal_token
+    async with peer_client(settings.backend_url, _TIMEOUT_SECONDS) as client:
+        answer = await client.get("/readyz")
+        if token is not None:
+            await _check_internal_surface(client, token.get_secret_value())
     away = abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time())  # noqa: TID251
     if away > _CLOCK_SECONDS_MAX:
         raise SettingsError(f"its clock is {away:.0f} s off this machine's: synchronise both")
     return f"answers {answer.status_code}, clocks agree"
+
+
+async def _check_internal_surface(client: httpx.AsyncClient, token: str) -> None:
+    """Asks as a gateway does, for no form."""
+    body, headers = internal.encode_slugs([]), {"authorization": f"Bearer {token}"}
+    answer = await client.post(internal.LOOKUP, content=body, headers=headers)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise SettingsError(
+            "it has nothing for gateways there: its FORMFLOW_INTERNAL_TOKEN is another one, or its "
+            "FORMFLOW_INTERNAL_LISTEN names another address"
+        )
 
 
 _CHECKS: dict[str, Callable[[Settings], Awaitable[str]]] = {
@@ -255,8 +282,9 @@ _ADVICE = {
     "deliveries": "They are set aside; the backend's log says why. They are tried again when a "
     "backend starts, such as that of a release that mends it.",
     "file store": "Check FORMFLOW_FILES_URL and its credentials.",
-    "spools": "Start a gateway for a spool that none drains (its number is that of --worker); what "
-    "was refused or set aside is kept for you to look at.",
+    "spools": "A gateway that runs with FORMFLOW_SPOOL=on drains all spools of its directory. What "
+    "was refused or set aside: formflow spool list shows it, export copies it out, retry puts it "
+    "back into the queue, discard deletes it.",
     "rate limit store": "Check FORMFLOW_RATE_LIMIT_URL; until then each gateway and each worker "
     "counts for itself.",
     "mail": "Check FORMFLOW_SMTP_URL and FORMFLOW_MAIL_FROM; until then mails wait.",

@@ -5,7 +5,7 @@ or dies: the kernel spreads new connections evenly over the workers that live. O
 by all, a worker was found with two thirds of 64 connections and another with none.
 
 The workers share nothing: each has its own caches, metrics, spool and lock and, without Redis, its
-own rate limits.
+own rate limits. The first one knows how many there are: it drains what more of them have left.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from contracts.runtime.serving import ListenError, listen
+from contracts.runtime.listening import ListenError, listen
 from contracts.runtime.settings import Settings, child_environment
 from contracts.runtime.telemetry import get_logger
 from formflow.supervisor import Child, Supervisor, stop_signal, unless_stopped
@@ -24,7 +24,7 @@ async def run_workers(settings: Settings, port: int, *, count: int, config: Path
     settings.required_internal_token()
     log = get_logger("gateway")
     with _reserved(settings.host, port) as address:
-        workers = [_worker(number, address, config) for number in range(count)]
+        workers = [_worker(number, count, address, config) for number in range(count)]
         async with Supervisor(workers) as supervisor:
             stop = stop_signal(supervisor.kill)
             if settings.rate_limit_url is None:
@@ -65,9 +65,9 @@ def _reserved(host: str, port: int) -> socket.socket:
     return join(host, port)
 
 
-def _worker(number: int, address: socket.socket, config: Path | None) -> Child:
+def _worker(number: int, count: int, address: socket.socket, config: Path | None) -> Child:
     host, port = address.getsockname()[:2]
     command = [sys.executable, "-m", "formflow", "gateway", "--supervised"]
-    command += ["--worker", str(number), "--host", host, "--port", str(port)]
+    command += ["--worker", str(number), "--of", str(count), "--host", host, "--port", str(port)]
     command += ["--config", str(config)] if config else []
     return Child(f"gateway worker {number}", command, child_environment())

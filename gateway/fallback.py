@@ -6,7 +6,7 @@ there is nothing to fall back on, and posts are refused meanwhile.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from contracts.internal import ChangesAnswer
 from contracts.runtime.clock import Clock
@@ -16,12 +16,12 @@ from gateway.drain import Drain
 from gateway.holder import read_holder
 from gateway.lease_keeper import LeaseKeeper
 from gateway.leases import LeaseBook
+from gateway.left_behind import LeftBehind
 from gateway.outage import Outage
 from gateway.shelter import Shelter
+from gateway.spool.directory import root_of
 from gateway.spool.spool import Spool, SpoolError, SpoolLocked
 from gateway.upstream import Upstream
-
-_GIVE_BACK_SECONDS = 2.0
 
 
 class Fallback:
@@ -31,17 +31,20 @@ class Fallback:
         self,
         settings: Settings,
         worker: int,
+        workers: int,
         upstream: Upstream,
         outage: Outage,
         failure: Failure,
         clock: Clock,
     ) -> None:
-        """Each ``worker`` of a gateway has a spool of its own."""
+        """Each ``worker`` of a gateway has a spool of its own, by its number among ``workers``."""
         self.spool: Spool | None = None
         self.leases: LeaseBook | None = None
         self.shelter: Shelter | None = None
         self._is_wanted = settings.spool == "on"
-        self._directory = (settings.spool_dir or settings.data_dir / "spool") / str(worker)
+        self._directory = root_of(settings) / str(worker)
+        # One of them is enough; that of a worker that runs is never taken for one left behind.
+        self._spools_begin = workers if worker == 0 else None
         self._settings = settings
         self._upstream = upstream
         self._outage = outage
@@ -84,27 +87,26 @@ class Fallback:
     async def _working(self, spool: Spool, leases: LeaseBook) -> AsyncIterator[None]:
         drain = Drain(spool, self._upstream, self._outage, leases, self._clock)
         keeper = LeaseKeeper(leases, self._upstream.state_leases)
-        tasks = [
-            self._failure.watch(asyncio.create_task(drain.run()), "the drain"),
-            self._failure.watch(asyncio.create_task(keeper.run()), "the lease keeper"),
-        ]
+        loops = {"the drain": drain.run(), "the lease keeper": keeper.run()}
+        if self._spools_begin is not None:
+            left = LeftBehind(
+                self._settings,
+                self._spools_begin,
+                self._upstream,
+                self._outage,
+                is_busy=lambda: spool.count > 0 and not drain.is_in_doubt,
+                clock=self._clock,
+            )
+            loops["the drain of spools left behind"] = left.run()
         try:
-            yield
+            async with self._failure.watching(loops):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(keeper.give_back(), _GIVE_BACK_SECONDS)
+            await keeper.give_back()
 
     async def _open(self) -> Spool:
         try:
-            return await Spool.open(
-                self._directory,
-                bytes_max=self._settings.spool_bytes,
-                free_bytes_min=self._settings.spool_free_bytes,
-                clock=self._clock,
-            )
+            return await Spool.open_with(self._settings, self._directory, self._clock)
         except SpoolLocked as error:
             raise SettingsError(
                 f"FORMFLOW_SPOOL_DIR: {error}; give each gateway a directory of its own"

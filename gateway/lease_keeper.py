@@ -15,6 +15,7 @@ from gateway.upstream import UpstreamUnavailable
 _LOOK_SECONDS = 60.0
 _RETRY_SECONDS = 0.1
 _RETRY_SECONDS_MAX = 5.0
+_GIVE_BACK_SECONDS = 2.0
 
 
 class LeaseKeeper:
@@ -41,11 +42,17 @@ class LeaseKeeper:
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter
             pause = min(pause * 2, _RETRY_SECONDS_MAX)
 
-    async def give_back(self) -> None:
-        """Ends every lease, after ``run`` was cancelled; what cannot be said now is said at the
-        next start."""
+    async def give_back(self) -> bool:
+        """Ends every lease, while ``run`` does not work, and returns whether the backend has taken
+        note; what cannot be said within two seconds is said at the next start."""
         self._book.close()
-        await self._state_what_is_due()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GIVE_BACK_SECONDS):
+                while self._book.due.is_set():
+                    if not await self._state_what_is_due():
+                        return False
+                return True
+        return False
 
     async def _state_what_is_due(self) -> bool:
         if not self._book.due.is_set():

@@ -73,7 +73,7 @@ class SpoolDatabase:
         self._header = _make_file(path)
         self.connection = sqlite3.connect(path, timeout=LOCKED_SECONDS, isolation_level=None)
         # A damaged text must not keep its row from being read.
-        self.connection.text_factory = _decode
+        self.connection.text_factory = decode_text
         self._logged_bytes = 0
 
     def check(self) -> None:
@@ -212,5 +212,6 @@ def _judging() -> Iterator[None]:
         raise Damaged(str(error)) from error
 
 
-def _decode(text: bytes) -> str:
+def decode_text(text: bytes) -> str:
+    """Text of a row, whatever the disk made of it."""
     return text.decode(errors="replace")

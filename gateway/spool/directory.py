@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from contracts.runtime.settings import Settings
 from gateway.spool.errors import SpoolFailed, SpoolFull, SpoolLocked
 
 DATABASE = "spool.db"
@@ -22,9 +23,21 @@ RESERVE_BYTES = 16 * 1024**2
 
 _RESERVE = "spool.reserve"
 _SIDE_SUFFIXES = (WAL_SUFFIX, "-shm", "-journal")
+_FILES_SUFFIX = "-files"
 # Whoever asks whether the spool is locked has the lock for an instant.
 _LOCK_ATTEMPTS = 10
 _LOCK_PAUSE_SECONDS = 0.02
+
+
+def root_of(settings: Settings) -> Path:
+    """Where the spools of a gateway's workers are, each in a folder named by its number."""
+    return settings.spool_dir or settings.data_dir / "spool"
+
+
+def numbered_spools(root: Path) -> dict[int, Path]:
+    """The folders of all spools there, of workers that there are and that there were."""
+    found = {int(path.name): path for path in root.glob("[0-9]*") if path.name.isdecimal()}
+    return dict(sorted(found.items()))
 
 
 def make_directory(path: Path) -> None:
@@ -84,7 +97,7 @@ def set_aside(directory: Path, now_ms: int) -> Path:
     database is gone is set aside, too, when a crash comes between.
     """
     stem = _unused(directory, DATABASE, now_ms)
-    names = {FILES: f"{stem}-files"} | {
+    names = {FILES: stem + _FILES_SUFFIX} | {
         DATABASE + suffix: stem + suffix for suffix in ("", *_SIDE_SUFFIXES)
     }
     for name, new_name in names.items():
@@ -109,6 +122,16 @@ def copy_log_aside(directory: Path, now_ms: int) -> Path:
 def list_set_aside(directory: Path) -> tuple[Path, ...]:
     """Everything that was ever set aside there, the oldest first."""
     return tuple(sorted(directory.glob(f"{DATABASE}*.bad-*")))
+
+
+def databases_set_aside(directory: Path) -> dict[Path, Path]:
+    """The databases set aside there, the oldest first, and of each the directory of its files."""
+    found = sorted(directory.glob(f"{DATABASE}.bad-*"))
+    return {
+        path: path.with_name(path.name + _FILES_SUFFIX)
+        for path in found
+        if not path.name.endswith((*_SIDE_SUFFIXES, _FILES_SUFFIX))
+    }
 
 
 class Room:

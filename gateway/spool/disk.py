@@ -23,9 +23,19 @@ from gateway.spool.errors import (
 )
 from gateway.spool.files import SpooledFile, SpoolFiles
 from gateway.spool.opening import open_database
-from gateway.spool.rows import AlreadySpooled, Levels, NewRow, RejectedRow, WaitingRow
+from gateway.spool.rows import (
+    AlreadySpooled,
+    DeletedRow,
+    KeptRow,
+    Levels,
+    NewRow,
+    Table,
+    WaitingRow,
+)
 
 _ROW_BYTES = 4096
+# Of the room, beyond which what was rejected is warned of.
+_REJECTED_SHARE = 10
 _DAMAGED = "It cannot be read from the spool any more."
 
 _log = get_logger("gateway")
@@ -92,12 +102,12 @@ class SpoolDisk:
         self.look()
         return results
 
-    def oldest(self, count_max: int, bytes_max: int) -> list[Spooled]:
-        """What has waited longest, of at most ``bytes_max`` bytes without files, but at least one;
-        rows that are damaged are rejected."""
+    def oldest(self, count_max: int, bytes_max: int, after: int) -> list[Spooled]:
+        """What has waited longest behind that sequence, of at most ``bytes_max`` bytes without
+        files, but at least one; rows that are damaged are rejected."""
         with self._watched():
             while True:
-                spooled, damaged = self._read_oldest(count_max, bytes_max)
+                spooled, damaged = self._read_oldest(count_max, bytes_max, after)
                 for sequence in damaged:
                     _log.error("spooled submission damaged", sequence=sequence)
                     self._reject(sequence, Problem.INTERNAL.slug, _DAMAGED)
@@ -107,16 +117,8 @@ class SpoolDisk:
     def settle(self, sequences: Sequence[int]) -> None:
         """Deletes rows and their files."""
         with self._watched():
-            deleted = self._with_reserve(
-                lambda: self._database.write(
-                    lambda: spool_rows.delete(self._connection, sequences),
-                    _ROW_BYTES * len(sequences),
-                )
-            )
+            deleted = self._delete(sequences, "spool")
             self._change_levels(-len(deleted), -sum(row.size for row in deleted))
-            for row in deleted:
-                if row.has_files:
-                    self._files.remove(row.submission_id)
         self.look()
 
     def reject(self, sequence: int, problem: str, detail: str) -> None:
@@ -125,10 +127,32 @@ class SpoolDisk:
             self._reject(sequence, problem, detail)
         self.look()
 
-    def rejected(self, limit: int) -> list[RejectedRow]:
-        """What was rejected, the latest first."""
+    def put_back(self, sequence: int) -> str | None:
+        """Moves a rejected row back to its place in the queue; or why it stays where it is."""
         with self._watched():
-            return spool_rows.rejected(self._connection, limit)
+            row = spool_rows.next_row(self._connection, "rejected", sequence)
+            if row is None or row.sequence != sequence:
+                return "it is not there any more"
+            if self._whole(row) is None:
+                return "it, or a file of it, cannot be read any more"
+            # What waits takes as much room as what is rejected.
+            size = row.size + _ROW_BYTES
+            earlier = self._with_reserve(
+                lambda: self._database.write(
+                    lambda: spool_rows.move_to_waiting(self._connection, row), size
+                )
+            )
+            if earlier is not None:
+                return f"its idempotency key is bound to {earlier.submission_id}"
+            self._change_levels(1, row.size, -1, -row.size)
+        return None
+
+    def discard(self, sequences: Sequence[int]) -> None:
+        """Deletes rejected rows and their files."""
+        with self._watched():
+            deleted = self._delete(sequences, "rejected")
+            self._change_levels(0, 0, -len(deleted), -sum(row.size for row in deleted))
+        self.look()
 
     def find(self, form_id: str, key: str) -> AlreadySpooled | None:
         """The waiting submission that the key is bound to."""
@@ -223,11 +247,13 @@ class SpoolDisk:
                 bytes_left -= row.size
         return results, added
 
-    def _read_oldest(self, count_max: int, bytes_max: int) -> tuple[list[Spooled], list[int]]:
+    def _read_oldest(
+        self, count_max: int, bytes_max: int, after: int
+    ) -> tuple[list[Spooled], list[int]]:
         spooled: list[Spooled] = []
         damaged = []
         size = 0
-        with closing(spool_rows.waiting(self._connection, count_max)) as rows:
+        with closing(spool_rows.waiting(self._connection, count_max, after)) as rows:
             for row in rows:
                 size += row.document_bytes
                 if spooled and size > bytes_max:
@@ -239,7 +265,19 @@ class SpoolDisk:
                     spooled.append(whole)
         return spooled, damaged
 
-    def _whole(self, row: WaitingRow) -> Spooled | None:
+    def _delete(self, sequences: Sequence[int], table: Table) -> list[DeletedRow]:
+        deleted = self._with_reserve(
+            lambda: self._database.write(
+                lambda: spool_rows.delete(self._connection, sequences, table),
+                _ROW_BYTES * len(sequences),
+            )
+        )
+        for row in deleted:
+            if row.has_files:
+                self._files.remove(row.submission_id)
+        return deleted
+
+    def _whole(self, row: WaitingRow | KeptRow) -> Spooled | None:
         if row.submission is None:
             return None
         try:
@@ -257,6 +295,12 @@ class SpoolDisk:
         size = self._with_reserve(lambda: self._database.write(move, 2 * _ROW_BYTES))
         if size is not None:
             self._change_levels(-1, -size, 1, size)
+            if self.levels.rejected_bytes > self._bytes_max // _REJECTED_SHARE:
+                _log.warning(
+                    "rejected submissions take room of the spool: formflow spool",
+                    rejected=self.levels.rejected_count,
+                    bytes=self.levels.rejected_bytes,
+                )
 
     def _change_levels(
         self, count: int, size: int, rejected_count: int = 0, rejected_size: int = 0

@@ -1,6 +1,7 @@
 """The files of spooled submissions: ``files/<submission id>/<n>``, in the submission's order."""
 
 import asyncio
+import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -37,6 +38,13 @@ class SpooledFile:
         """The bytes, from the start at every call. Raises OSError."""
         for offset in range(0, self.size, CHUNK_BYTES):
             yield await asyncio.to_thread(_read, self.path, offset)
+
+    async def is_whole(self) -> bool:
+        """Whether the bytes are those that were spooled. Raises OSError."""
+        digest = hashlib.sha256()
+        async for chunk in self.chunks():
+            digest.update(chunk)
+        return digest.hexdigest() == self.sha256
 
 
 class SpoolFiles:

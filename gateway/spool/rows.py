@@ -6,11 +6,24 @@ Functions of one connection; whoever calls them makes the transaction.
 import sqlite3
 import zlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 from contracts.internal import UndecodableMessage, decode_batch, encode_batch
 from contracts.submissions import Submission
+
+# Those that wait, and those that were refused; a sequence is in one of them.
+Table: TypeAlias = Literal["spool", "rejected"]
+
+_FIND = "SELECT id, cast(size AS INTEGER), file_count > 0 FROM {} WHERE sequence = ?"
+_DELETE = "DELETE FROM {} WHERE sequence = ?"
+_NEXT = (
+    "SELECT sequence, cast(id AS TEXT), cast(form_id AS TEXT), lease_id, "
+    "cast(received_at AS INTEGER), cast(size AS INTEGER), checksum, document, {} FROM {} "
+    "WHERE sequence >= ? ORDER BY sequence LIMIT 1"
+)
+_REFUSAL = "cast(rejected_at AS INTEGER), cast(problem AS TEXT), cast(detail AS TEXT)"
+_LAST = "SELECT coalesce(max(sequence), 0) FROM {}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +65,27 @@ class DeletedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RejectedRow:
-    """A submission that was not to be delivered, and why. Times are Unix milliseconds.
+class Refusal:
+    """Why a submission was not to be delivered, and when that was known, Unix milliseconds."""
 
-    ``document`` is the submission as it was spooled, for whoever salvages it.
-    """
+    rejected_at: int
+    problem: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRow:
+    """A row of either table; ``refusal`` is None if it waits. ``received_at`` is Unix milliseconds,
+    ``size`` in bytes, with its files. ``submission`` is None if it cannot be read any more."""
 
     sequence: int
     submission_id: str
     form_id: str
     lease_id: str | None
     received_at: int
-    rejected_at: int
-    problem: str
-    detail: str
     size: int
-    document: bytes
+    submission: Submission | None
+    refusal: Refusal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +144,12 @@ def find(connection: sqlite3.Connection, form_id: str, key: str) -> AlreadySpool
     return AlreadySpooled(*found) if found is not None else None
 
 
-def waiting(connection: sqlite3.Connection, count_max: int) -> Generator[WaitingRow]:
-    """The rows in order of arrival, read as they are taken."""
+def waiting(connection: sqlite3.Connection, count_max: int, after: int) -> Generator[WaitingRow]:
+    """The rows behind the sequence ``after``, in order of arrival, read as they are taken."""
     cursor = connection.execute(
-        "SELECT sequence, lease_id, checksum, document FROM spool ORDER BY sequence LIMIT ?",
-        (count_max,),
+        "SELECT sequence, lease_id, checksum, document FROM spool WHERE sequence > ? "
+        "ORDER BY sequence LIMIT ?",
+        (after, count_max),
     )
     for sequence, lease_id, checksum, document in cursor:
         submission = _decode(document, lease_id, checksum)
@@ -146,16 +165,15 @@ def units_by_lease(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def delete(connection: sqlite3.Connection, sequences: Sequence[int]) -> list[DeletedRow]:
+def delete(
+    connection: sqlite3.Connection, sequences: Sequence[int], table: Table = "spool"
+) -> list[DeletedRow]:
     """Removes those of the rows that are there."""
     deleted = []
     for sequence in sequences:
-        found = connection.execute(
-            "SELECT id, cast(size AS INTEGER), file_count > 0 FROM spool WHERE sequence = ?",
-            (sequence,),
-        ).fetchone()
+        found = connection.execute(_FIND.format(table), (sequence,)).fetchone()
         if found is not None:
-            connection.execute("DELETE FROM spool WHERE sequence = ?", (sequence,))
+            connection.execute(_DELETE.format(table), (sequence,))
             deleted.append(DeletedRow(*found))
     return deleted
 
@@ -178,14 +196,41 @@ def move_to_rejected(
     return int(found[0])
 
 
-def rejected(connection: sqlite3.Connection, limit: int) -> list[RejectedRow]:
-    """The rejected submissions, the latest first."""
-    rows = connection.execute(
-        "SELECT sequence, id, form_id, lease_id, received_at, rejected_at, problem, detail, size, "
-        "document FROM rejected ORDER BY rejected_at DESC, sequence DESC LIMIT ?",
-        (limit,),
+def move_to_waiting(connection: sqlite3.Connection, row: KeptRow) -> AlreadySpooled | None:
+    """Moves a rejected row back to its place in the order of arrival, unless its key is bound: then
+    what it is bound to. Raises ValueError for a row that cannot be read any more."""
+    if row.submission is None:
+        raise ValueError(f"row {row.sequence} holds no submission")
+    new = replace(new_row(row.submission, row.lease_id), size=row.size)
+    earlier = insert(connection, row.sequence, new)
+    if earlier is None:
+        delete(connection, [row.sequence], "rejected")
+    return earlier
+
+
+def next_row(connection: sqlite3.Connection, table: Table, sequence: int) -> KeptRow | None:
+    """The first row of that sequence or a later one."""
+    refusal = _REFUSAL if table == "rejected" else "NULL"
+    found = connection.execute(_NEXT.format(refusal, table), (sequence,)).fetchone()
+    if found is None:
+        return None
+    number, submission_id, form_id, lease_id, received_at, size, checksum, document, *why = found
+    return KeptRow(
+        number,
+        submission_id,
+        form_id,
+        lease_id,
+        received_at,
+        size,
+        _decode(document, lease_id, checksum),
+        Refusal(*why) if table == "rejected" else None,
     )
-    return [RejectedRow(*row) for row in rows]
+
+
+def highest_sequence(connection: sqlite3.Connection, table: Table) -> int:
+    """The sequence of the last row, 0 without one."""
+    [last] = connection.execute(_LAST.format(table)).fetchone()
+    return int(last)
 
 
 def read_levels(connection: sqlite3.Connection) -> Levels:
@@ -208,11 +253,7 @@ def oldest_received_at(connection: sqlite3.Connection) -> int | None:
 
 def last_sequence(connection: sqlite3.Connection) -> int:
     """The highest sequence of any row, 0 without one."""
-    [last] = connection.execute(
-        "SELECT max(coalesce((SELECT max(sequence) FROM spool), 0), "
-        "coalesce((SELECT max(sequence) FROM rejected), 0))"
-    ).fetchone()
-    return int(last)
+    return max(highest_sequence(connection, "spool"), highest_sequence(connection, "rejected"))
 
 
 def ids_with_files(connection: sqlite3.Connection) -> set[str]:

@@ -2,7 +2,8 @@
 
 Guarantees:
 - When ``put`` returns, the submission and its files are on the disk, fsynced; they survive kill -9,
-  and power loss where the disk honours fsync, until ``settle`` or for ever in ``rejected``.
+  and power loss where the disk honours fsync, until ``settle``; what is rejected, until an operator
+  discards it.
 - First in, first out, by arrival here. An idempotency key is bound to one waiting submission.
 - A ``put`` that raises is not acknowledged; nothing of it stays, but for a commit whose fsync
   failed: the next start may find it. It is then delivered like a post whose answer was lost.
@@ -24,16 +25,16 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar, TypeVarTuple
 
 from contracts.runtime.clock import Clock
+from contracts.runtime.settings import Settings
 from contracts.submissions import Submission
 from gateway.batching import Batcher, QueueFull
 from gateway.spool.disk import SpoolDisk, Spooled
 from gateway.spool.errors import SpoolError, SpoolFailed, SpoolFull, SpoolLocked
 from gateway.spool.files import SpooledFile
-from gateway.spool.rows import AlreadySpooled, NewRow, RejectedRow, new_row
+from gateway.spool.rows import AlreadySpooled, NewRow, new_row
 
 __all__ = [
     "AlreadySpooled",
-    "RejectedRow",
     "Spool",
     "SpoolError",
     "SpoolFailed",
@@ -90,6 +91,16 @@ class Spool:
             raise
         return cls(worker, disk, clock)
 
+    @classmethod
+    async def open_with(cls, settings: Settings, directory: Path, clock: Clock) -> "Spool":
+        """``open`` within the bounds of a gateway's settings."""
+        return await cls.open(
+            directory,
+            bytes_max=settings.spool_bytes,
+            free_bytes_min=settings.spool_free_bytes,
+            clock=clock,
+        )
+
     async def put(
         self, submission: Submission, lease_id: str | None, files: Sequence[Content] = ()
     ) -> AlreadySpooled | None:
@@ -110,13 +121,14 @@ class Spool:
         task.add_done_callback(self._keeping.discard)
         return await asyncio.shield(task)
 
-    async def oldest(self, count_max: int, bytes_max: int) -> list[Spooled]:
-        """The submissions that have waited longest, in order of arrival; they stay.
+    async def oldest(self, count_max: int, bytes_max: int, after: int = 0) -> list[Spooled]:
+        """The submissions that have waited longest, in order of arrival; they stay. Only those
+        behind the sequence ``after``.
 
         At most ``count_max``, and ``bytes_max`` bytes without their files, but at least one.
         Damaged ones are rejected on the way.
         """
-        return await self._run(self._disk.oldest, count_max, bytes_max)
+        return await self._run(self._disk.oldest, count_max, bytes_max, after)
 
     async def settle(self, done: Sequence[int]) -> None:
         """Deletes what the backend has taken over, with its files, by sequence."""
@@ -125,10 +137,6 @@ class Spool:
     async def reject(self, sequence: int, problem: str, detail: str) -> None:
         """Takes a submission that the backend refuses out of the way, and keeps it."""
         await self._run(self._disk.reject, sequence, problem, detail)
-
-    async def rejected(self, limit: int) -> list[RejectedRow]:
-        """What was rejected, the latest first."""
-        return await self._run(self._disk.rejected, limit)
 
     async def find(self, form_id: str, idempotency_key: str) -> AlreadySpooled | None:
         """The waiting submission that a form's key is bound to, or None."""
@@ -182,6 +190,11 @@ class Spool:
     def rejected_count(self) -> int:
         """Submissions that were rejected."""
         return self._disk.levels.rejected_count
+
+    @property
+    def rejected_bytes(self) -> int:
+        """Their size with their files; it counts as the others' does."""
+        return self._disk.levels.rejected_bytes
 
     @property
     def oldest_age_seconds(self) -> float:

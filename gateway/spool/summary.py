@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from gateway.spool.database import decode_text
 from gateway.spool.directory import DATABASE, WAL_SUFFIX, is_locked, list_set_aside
 from gateway.spool.rows import Levels, read_levels
 
@@ -59,9 +60,16 @@ def inspect(directory: Path) -> SpoolSummary:
     )
 
 
-def _read(path: Path, is_in_use: bool) -> Levels:
+def connect(path: Path, is_in_use: bool) -> sqlite3.Connection:
+    """A connection that only reads. Raises sqlite3.Error."""
     uri = f"file:{quote(str(path.absolute()))}?mode=ro{_manner(path, is_in_use)}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_SECONDS)) as connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_SECONDS)
+    connection.text_factory = decode_text
+    return connection
+
+
+def _read(path: Path, is_in_use: bool) -> Levels:
+    with closing(connect(path, is_in_use)) as connection:
         return read_levels(connection)
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from contracts.ids import new_id
 from contracts.submissions import StoredFile, Submission
+from gateway.spool.contents import read
+from gateway.spool.rows import Refusal
 from gateway.spool.spool import AlreadySpooled, Spool, SpoolFailed, SpoolLocked
 from gateway.spool.summary import inspect
 from tests.support.builders import NOW_MS, submission
@@ -166,12 +168,12 @@ async def test_what_is_rejected_is_out_of_the_way_and_kept(tmp_path: Path) -> No
         assert spool.bytes < size
         assert await spool.put(submission(idempotency_key="k"), None) is None
     async with opened(tmp_path, clock=clock) as spool:
-        [row] = await spool.rejected(10)
+        [row] = read(tmp_path, "rejected")
         assert (spool.count, spool.rejected_count) == (2, 1)
+    assert row is not None
     assert (row.submission_id, row.form_id, row.lease_id) == (first.id, "frm_1", "lea_1")
-    assert (row.problem, row.detail) == ("form-not-found", "Gone.")
-    assert (row.received_at, row.rejected_at) == (NOW_MS, NOW_MS + 60_000)
-    assert first.id.encode() in row.document
+    assert row.refusal == Refusal(NOW_MS + 60_000, "form-not-found", "Gone.")
+    assert (row.received_at, row.submission) == (NOW_MS, first)
 
 
 async def test_the_age_is_that_of_the_first(tmp_path: Path) -> None:
