@@ -10,18 +10,18 @@ thread of its own, straight on the driver (``backend.transaction``).
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from backend.database_errors import has_lost_race, is_away
+from backend.engines import postgresql_engine, sqlite_engine
 from backend.sqlite_check import check_file
 from backend.sqlite_file import ensure_file
 from backend.sqlite_thread import SqliteThread, has_disk_failed
@@ -38,16 +38,14 @@ Result = TypeVar("Result")
 _join: ContextVar[Callable[[Connection], Awaitable[None]] | None] = ContextVar("join", default=None)
 
 _log = get_logger("backend")
-_AWAY = (
-    OperationalError,
-    InterfaceError,
-    PoolTimeoutError,
-    sqlite3.OperationalError,
-    OSError,
-)
 _SQLITE_BUSY_MS = 2_000
 _SQLITE_READERS = 4
-_POSTGRES_POOL = 10
+_TURN_SECONDS = 2.0
+# A gateway waits two seconds for a batch; PostgreSQL looks for a deadlock after one.
+_ATTEMPTS = 3
+_ATTEMPTS_SECONDS = 2.0
+# At once it could take the first lock again before the other transaction gets it.
+_PAUSE_SECONDS = 0.05
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -62,8 +60,10 @@ _PRAGMAS = (
 class Database:
     """Transactions on one database.
 
-    Both raise ``Rejected(UNAVAILABLE)`` when the database is locked for longer than the bound, or
-    away: the caller's client may repeat.
+    All raise ``Rejected(UNAVAILABLE)`` when the database is away, or locked for longer than the
+    bound, which is two seconds for the turn to write and two for SQLite's own lock: the caller's
+    client may repeat. It is not known then whether a commit that was under way has come about.
+    Errors of our own statements are raised as they are.
     """
 
     def __init__(self, url: str) -> None:
@@ -73,10 +73,10 @@ class Database:
         self.is_sqlite = self.file is not None
         if self.file is not None:
             ensure_file(self.file)
-            self._writer = _sqlite_engine(url, "BEGIN IMMEDIATE", pool_size=1)
-            self._reader = _sqlite_engine(url, "BEGIN", pool_size=_SQLITE_READERS)
+            self._writer = sqlite_engine(url, _PRAGMAS, "BEGIN IMMEDIATE", 1)
+            self._reader = sqlite_engine(url, _PRAGMAS, "BEGIN", _SQLITE_READERS)
         else:
-            self._writer = self._reader = create_async_engine(url, pool_size=_POSTGRES_POOL)
+            self._writer = self._reader = postgresql_engine(url)
         # A commit whose fsync failed may or may not be on the disk: nothing more is promised on it.
         self.failure = Failure()
         self._write_turn = asyncio.Lock()
@@ -88,13 +88,13 @@ class Database:
     async def transact(self, work: Callable[[Transaction], Result]) -> Result:
         """The result of ``work``, in a transaction that commits, durably, when it returns.
 
-        Raises what ``work`` raises, and then nothing of it is stored.
+        Raises what ``work`` raises, and then nothing of it is stored. On PostgreSQL ``work`` runs
+        again if the transaction was ended in favour of another one.
         """
         with self._translated():
             if self._sqlite is None:
-                async with self._writer.begin() as connection:
-                    return await connection.run_sync(lambda sync: work(SqlalchemyTransaction(sync)))
-            async with self._write_turn:
+                return await self._transact_until_preferred(work)
+            async with self._turn():
                 return await self._sqlite.transact(work)
 
     async def look(self, work: Callable[[Transaction], Result]) -> Result:
@@ -103,7 +103,7 @@ class Database:
         with self._translated():
             if self._sqlite_reader is not None:
                 return await self._sqlite_reader.transact(work)
-            async with self._reader.connect() as connection:
+            async with self._connected(self._reader) as connection:
                 return await connection.run_sync(lambda sync: work(SqlalchemyTransaction(sync)))
 
     @asynccontextmanager
@@ -111,19 +111,18 @@ class Database:
         """A read-only transaction: one consistent state on SQLite, one per statement on
         PostgreSQL."""
         with self._translated():
-            async with self._reader.connect() as connection:
+            async with self._connected(self._reader) as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits, durably, when the block ends and rolls back if it raises."""
         with self._translated():
-            if not self.is_sqlite:
-                async with self._writer.begin() as connection:
-                    yield connection
-                    await _joined(connection)
-                return
-            async with self._write_turn, self._writer.begin() as connection:
+            async with AsyncExitStack() as stack:
+                if self.is_sqlite:
+                    await stack.enter_async_context(self._turn())
+                connection = await stack.enter_async_context(self._connected(self._writer))
+                await stack.enter_async_context(connection.begin())
                 yield connection
                 await _joined(connection)
 
@@ -145,7 +144,7 @@ class Database:
         with self._translated():
             if self._sqlite is not None:
                 return await self._sqlite.durability()
-            async with self._writer.connect() as connection:
+            async with self._connected(self._writer) as connection:
                 return {
                     name: str((await connection.execute(text(f"SHOW {name}"))).scalar_one())
                     for name in ("fsync", "synchronous_commit", "full_page_writes")
@@ -160,6 +159,46 @@ class Database:
         if self._sqlite_reader is not None:
             await self._sqlite_reader.close()
 
+    async def _transact_until_preferred(self, work: Callable[[Transaction], Result]) -> Result:
+        """As ``transact``, on PostgreSQL, which ends one of two transactions that are in each
+        other's way (deadlock, serialization failure)."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _ATTEMPTS_SECONDS
+        attempt = 1
+        while True:
+            try:
+                async with self._connected(self._writer) as connection, connection.begin():
+                    return await connection.run_sync(lambda sync: work(SqlalchemyTransaction(sync)))
+            except DBAPIError as error:
+                is_over = attempt == _ATTEMPTS or loop.time() > deadline
+                if is_over or not has_lost_race(error):
+                    raise
+                attempt += 1
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """The one turn to write on SQLite. Raises TimeoutError: others have it for too long."""
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._write_turn.acquire()
+        except TimeoutError:
+            raise TimeoutError("other transactions write, or wait to, for too long") from None
+        try:
+            yield
+        finally:
+            self._write_turn.release()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection; whatever keeps it from being made, the database is away."""
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(engine.connect())
+            except Exception as error:
+                raise self._refusal(error) from error
+            yield connection
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Turns "the database cannot be used now" into a refusal that invites a repeat."""
@@ -167,13 +206,18 @@ class Database:
             raise _unavailable()
         try:
             yield
-        except (*_AWAY, DatabaseError, sqlite3.DatabaseError) as error:
-            if has_disk_failed(error):
-                self.failure.set(f"the database's disk failed: {error}")
-            elif not isinstance(error, _AWAY):
+        except Exception as error:
+            if not has_disk_failed(error) and not is_away(error):
                 raise
-            _log.error("database unavailable", error=str(error))
-            raise _unavailable() from error
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> Rejected:
+        # SQLAlchemy's text would add the statement.
+        reason = str(getattr(error, "orig", error))
+        if has_disk_failed(error):
+            self.failure.set(f"the database's disk failed: {reason}")
+        _log.error("database unavailable", error=reason)
+        return _unavailable()
 
 
 @contextmanager
@@ -199,27 +243,6 @@ def _unavailable() -> Rejected:
         "The database cannot be reached right now. Try again in a moment.",
         headers={"Retry-After": "2"},
     )
-
-
-def _sqlite_engine(url: str, begin: str, pool_size: int) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0)
-    _prepare_sqlite(engine.sync_engine, begin)
-    return engine
-
-
-def _prepare_sqlite(engine: Engine, begin: str) -> None:
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
-        # The driver's own transaction control would begin deferred and late.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in _PRAGMAS:
-            cursor.execute(pragma)
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def start(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
 
 
 def file_of(url: str) -> Path | None:
