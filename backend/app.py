@@ -1,7 +1,6 @@
 """Puts the backend together: services, routes, start and stop."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -53,7 +52,10 @@ class Backend:
         self, settings: Settings, clock: Clock | None = None, operator_token: str | None = None
     ) -> None:
         """With an ``operator_token`` the app serves the command line inside its own process: that
-        bearer is the local operator, and there is no internal surface."""
+        bearer is the local operator, and there is no internal surface.
+
+        The app serves everything; ``public`` is all of it but the internal surface, for the port
+        that clients reach where that surface has an address of its own."""
         clock = clock or SystemClock()
         self._database = Database(settings.sqlalchemy_url())
         self.failure = self._database.failure
@@ -106,15 +108,14 @@ class Backend:
         if operator_token is None:
             routes += console_routes(self._services, OPERATIONS)
             routes += backchannel_routes(self._services)
-            routes += internal_routes(self._services, settings.required_internal_token())
-        self._app: ASGIApp = finish_app(
-            Starlette(routes=routes), settings.problem_base, clock, self._services
-        )
+        self.public: ASGIApp = self._finished(routes, clock)
+        self._app = self.public
         if operator_token is None:
+            token = settings.required_internal_token()
             self._app = BatchEndpoint(
-                self._app,
+                self._finished([*routes, *internal_routes(self._services, token)], clock),
                 self._services.intake,
-                settings.required_internal_token(),
+                token,
                 settings.problem_base,
                 self._commits,
             )
@@ -156,28 +157,24 @@ class Backend:
             return
         await self._dispatcher.resume()
         provider = self._services.identity_provider
-        tasks = [
-            self.failure.watch(asyncio.create_task(work), name)
-            for name, work in (
-                ("the sweeper", self._sweeper.run()),
-                ("the removal of deleted forms", self._services.removal.run()),
-                ("the indexer", self._indexer.run()),
-                ("delivery", self._dispatcher.run()),
-                ("the log of deliveries", self._recorder.run()),
-                ("the recorder of refused credentials", self._services.refusals.run()),
-                ("the recorder of used keys", self._services.key_use.run()),
-                ("the count of API calls", self._services.api_calls.run()),
-                ("the recorder of used sessions", self._services.session_use.run()),
-                ("the desk for links to sign in", self._services.sign_in_desk.run()),
-                *([("the refresher of sessions", provider.refresher.run())] if provider else []),
-            )
-        ]
+        loops = {
+            "the sweeper": self._sweeper.run(),
+            "the removal of deleted forms": self._services.removal.run(),
+            "the indexer": self._indexer.run(),
+            "delivery": self._dispatcher.run(),
+            "the log of deliveries": self._recorder.run(),
+            "the recorder of refused credentials": self._services.refusals.run(),
+            "the recorder of used keys": self._services.key_use.run(),
+            "the count of API calls": self._services.api_calls.run(),
+            "the recorder of used sessions": self._services.session_use.run(),
+            "the desk for links to sign in": self._services.sign_in_desk.run(),
+        }
+        if provider is not None:
+            loops["the refresher of sessions"] = provider.refresher.run()
         try:
-            yield
+            async with self.failure.watching(loops):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
             await self._dispatcher.finish()
             await self._services.refusals.flush_quietly()
             await self._services.key_use.flush_quietly()
@@ -196,6 +193,10 @@ class Backend:
         async with self._database.write() as connection:
             await create_state(connection)
         _warn_of_dummy_secret(self._settings)
+
+    def _finished(self, routes: Sequence[BaseRoute], clock: Clock) -> ASGIApp:
+        app = Starlette(routes=routes)
+        return finish_app(app, self._settings.problem_base, clock, self._services)
 
     async def _metrics(self, _: Request) -> Response:
         durability = await self._database.durability()

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from contracts.problems import Rejected
-from contracts.runtime.serving import listen, raise_descriptor_limit, run
+from contracts.runtime.listening import listen
+from contracts.runtime.serving import raise_descriptor_limit, run
 from contracts.runtime.settings import GATEWAY_PORT, Settings, StartError, load_settings
 from contracts.runtime.telemetry import configure_logging
-from formflow import leases
+from formflow import leases, spools
 from formflow.backups import backup, restore
 from formflow.commands import group
 from formflow.loadtest import loadtest
@@ -32,6 +33,7 @@ Port = Annotated[int | None, typer.Option(help="The port to listen on.", min=0, 
 Descriptor = Annotated[int | None, typer.Option("--fd", hidden=True)]
 Supervised = Annotated[bool, typer.Option("--supervised", hidden=True)]
 Worker = Annotated[int | None, typer.Option("--worker", hidden=True, min=0)]
+Of = Annotated[int, typer.Option("--of", hidden=True, min=1)]
 Workers = Annotated[
     int,
     typer.Option(
@@ -53,6 +55,7 @@ app = typer.Typer(
 for name, described in DESCRIBED.items():
     app.add_typer(group(HELP[name], described), name=name)
 app.add_typer(leases.app, name="leases")
+app.add_typer(spools.app, name="spool")
 app.command("export")(export_submissions)
 app.command("import")(import_submissions)
 app.command()(backup)
@@ -89,6 +92,7 @@ def gateway(
     workers: Workers = 1,
     fd: Descriptor = None,
     worker: Worker = None,
+    of: Of = 1,
     supervised: Supervised = False,
 ) -> None:
     """Run one gateway, in one or several processes."""
@@ -102,7 +106,7 @@ def gateway(
         from formflow.workers import join
 
         fd = join(settings.host, settings.port or GATEWAY_PORT).detach()
-    serve = partial(run_gateway, worker=worker or 0)
+    serve = partial(run_gateway, worker=worker or 0, workers=of)
     _serve("gateway", serve, settings, GATEWAY_PORT, fd, supervised)
 
 

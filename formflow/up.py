@@ -17,15 +17,19 @@ import httpx
 import orjson
 
 from contracts import internal
-from contracts.runtime.serving import ListenError
-from contracts.runtime.settings import Settings, SettingsError, child_environment, origin_at
+from contracts.runtime.endpoints import origin_at, parse_endpoint
+from contracts.runtime.listening import ListenError
+from contracts.runtime.settings import Settings, SettingsError, child_environment
 from contracts.runtime.telemetry import get_logger
 from formflow.kept_origin import keep_origin
 from formflow.kept_secrets import INTERNAL_TOKEN_FILE, SECRET_KEY_FILE
+from formflow.peer_client import peer_client
 from formflow.supervisor import Child, ChildFailed, Supervisor, stop_signal, unless_stopped
 
 _READY_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+_POLL_ANSWER_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0
 _LOOPBACK = "127.0.0.1"
 
 
@@ -52,8 +56,11 @@ async def _run(
     keep_origin(settings.data_dir, url)
     backend_port = free_port(port + 1)
     backend_url = f"http://{_LOOPBACK}:{backend_port}"
+    # The gateway finds the rest of the API there, too.
+    own = settings.internal_listen
+    internal_url = backend_url if own is None else parse_endpoint(own).url
     environment = child_environment(
-        data_dir=str(settings.data_dir), backend_url=backend_url, drain_seconds="0", public_url=url
+        data_dir=str(settings.data_dir), backend_url=internal_url, drain_seconds="0", public_url=url
     )
     if token is None:
         environment["FORMFLOW_INTERNAL_TOKEN_FILE"] = str(token_file)
@@ -76,7 +83,7 @@ async def _run(
     )
     async with Supervisor([backend], [gateway]) as supervisor:
         stop = stop_signal(supervisor.kill)
-        starting = _start(backend, gateway, backend_url, gateway_url, secret)
+        starting = _start(backend, gateway, internal_url, gateway_url, secret)
         first = await unless_stopped(stop, starting)
         if first is not None:
             announce(first, url, backend_url, settings, as_json)
@@ -87,20 +94,21 @@ async def _run(
 
 
 async def _start(
-    backend: Child, gateway: Child, backend_url: str, gateway_url: str, token: str
+    backend: Child, gateway: Child, internal_url: str, gateway_url: str, token: str
 ) -> dict[str, Any]:
     """Waits until both answer, and sees to the first owner. Returns what was set up."""
-    async with httpx.AsyncClient(trust_env=False) as client:
-        await _wait_ready(client, backend, backend_url)
-        first = await _bootstrap(client, backend_url, token)
-        await _wait_ready(client, gateway, gateway_url)
+    async with peer_client(internal_url, _ANSWER_SECONDS) as client:
+        await _wait_ready(client, backend)
+        first = await _bootstrap(client, token)
+    async with peer_client(gateway_url, _ANSWER_SECONDS) as client:
+        await _wait_ready(client, gateway)
     return first
 
 
-async def _bootstrap(client: httpx.AsyncClient, backend_url: str, token: str) -> dict[str, Any]:
+async def _bootstrap(client: httpx.AsyncClient, token: str) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {token}"}
     try:
-        answer = await client.post(backend_url + internal.BOOTSTRAP, headers=headers)
+        answer = await client.post(internal.BOOTSTRAP, headers=headers)
         answer.raise_for_status()
     except httpx.HTTPError as error:
         raise ChildFailed(f"the backend cannot make the first owner: {error}") from None
@@ -108,21 +116,21 @@ async def _bootstrap(client: httpx.AsyncClient, backend_url: str, token: str) ->
     return first
 
 
-async def _wait_ready(client: httpx.AsyncClient, child: Child, url: str) -> None:
+async def _wait_ready(client: httpx.AsyncClient, child: Child) -> None:
     await child.served()
     try:
         async with asyncio.timeout(_READY_SECONDS):
             while True:
-                if await _is_ready(client, url):
+                if await _is_ready(client):
                     return
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         raise ChildFailed(f"the {child.name} is not ready after {_READY_SECONDS:.0f} s") from None
 
 
-async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
+async def _is_ready(client: httpx.AsyncClient) -> bool:
     try:
-        return (await client.get(f"{url}/readyz", timeout=2.0)).is_success
+        return (await client.get("/readyz", timeout=_POLL_ANSWER_SECONDS)).is_success
     except httpx.TransportError:
         return False
 

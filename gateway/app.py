@@ -47,7 +47,8 @@ from gateway.uploads import Staging
 from gateway.upstream import Upstream
 from gateway.usage import UsageReporter
 
-_DRAIN_SECONDS = 4.0
+# They are of visitors who are gone: whoever waited for an answer had time to get it.
+_LEFT_BATCHES_SECONDS = 1.0
 
 
 class Gateway:
@@ -62,9 +63,10 @@ class Gateway:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         worker: int = 0,
+        workers: int = 1,
     ) -> None:
         """``transport`` replaces the network between gateway and backend, for tests. ``worker`` is
-        the number among the gateways of one listener: each has a spool of its own."""
+        the number among the ``workers`` of one listener: each has a spool of its own."""
         clock = clock or SystemClock()
         token = settings.required_internal_token()
         addresses = ClientAddress(settings.trusted_proxies, settings.client_ip_header)
@@ -77,9 +79,16 @@ class Gateway:
         quota = QuotaCache(clock)
         self._outage = Outage(clock)
         self._fallback = Fallback(
-            settings, worker, self._upstream, self._outage, self.failure, clock
+            settings, worker, workers, self._upstream, self._outage, self.failure, clock
         )
-        caches: list[FedCache] = [self._forms, self._keys, quota, self._fallback]
+        self._idempotency = Idempotency(self._upstream, clock)
+        caches: list[FedCache] = [
+            self._forms,
+            self._keys,
+            quota,
+            self._idempotency,
+            self._fallback,
+        ]
         self._feed = Feed(
             self._upstream,
             caches,
@@ -106,7 +115,7 @@ class Gateway:
                 probes=ProbeTokens(token),
                 limiter=self._limiter,
                 staging=self._staging,
-                idempotency=Idempotency(self._upstream, clock),
+                idempotency=self._idempotency,
                 declared=DeclaredFields(),
                 quota=quota,
                 challenge=self._challenge,
@@ -141,7 +150,7 @@ class Gateway:
             async with self._fallback.opened(), self._configured():
                 yield
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._forwarder.drained(), _DRAIN_SECONDS)
+                    await asyncio.wait_for(self._forwarder.drained(), _LEFT_BATCHES_SECONDS)
         finally:
             self._staging.close()
             await self._challenge.close()
@@ -153,19 +162,16 @@ class Gateway:
     async def _configured(self) -> AsyncIterator[None]:
         """Knows what an earlier process knew, then follows the feed."""
         await self._snapshots.load()
-        tasks = [
-            self.failure.watch(asyncio.create_task(self._feed.follow()), "the feed"),
-            self.failure.watch(asyncio.create_task(self._snapshots.keep()), "the snapshot"),
-            self.failure.watch(asyncio.create_task(self._usage.run()), "the report of usage"),
-        ]
+        loops = {
+            "the feed": self._feed.follow(),
+            "the snapshot": self._snapshots.keep(),
+            "the report of usage": self._usage.run(),
+        }
         try:
-            yield
+            async with self.failure.watching(loops):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            await self._usage.finish()
-            await self._snapshots.save()
+            await asyncio.gather(self._usage.finish(), self._snapshots.save())
 
     def _starlette_app(self) -> Starlette:
         routes: list[Route | Mount] = [
@@ -199,15 +205,14 @@ class Gateway:
 
     def _reasons_not_to_be_ready(self) -> list[str]:
         silent = self._feed.state in {FeedState.SILENT, FeedState.ENDED}
+        is_sheltering = self._outage.is_on and self._fallback.shelter is not None
         checks = {
             "draining": self._is_draining,
             "failed": self.failure.reason is not None,
             "no configuration": not (self._feed.was_heard or self._snapshots.was_loaded),
-            # While the backend is away altogether that is no reason to turn posts away.
-            "feed silent": silent and not self._outage.is_on,
-            "spool full": self._outage.is_on
-            and self._fallback.shelter is not None
-            and not self._fallback.has_room,
+            # While the backend is away altogether that is no reason to turn away what is spooled.
+            "feed silent": silent and not is_sheltering,
+            "spool full": is_sheltering and not self._fallback.has_room,
         }
         return [reason for reason, holds in checks.items() if holds]
 
@@ -229,9 +234,14 @@ class Gateway:
             form_hits=self._forms.hits,
             form_misses=self._forms.misses,
             keys=len(self._keys),
+            absent_forms=self._forms.absent,
+            refused_keys=self._keys.refused,
+            idempotency_keys=len(self._idempotency),
+            rate_limit_windows=self._limiter.windows_held,
             spool_submissions=spool.count if spool else 0,
             spool_bytes=spool.bytes if spool else 0,
             spool_rejected=spool.rejected_count if spool else 0,
+            spool_rejected_bytes=spool.rejected_bytes if spool else 0,
             spool_oldest_seconds=spool.oldest_age_seconds if spool else 0.0,
             lease_units_unspent=leases.unspent if leases else 0,
             lease_units_spooled=leases.spooled if leases else 0,

@@ -9,6 +9,7 @@ batch, of submissions or of small files, goes through httpx.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -31,15 +32,18 @@ class Answer:
 
 
 class LeanClient:
-    """POSTs to one ``http://`` origin.
+    """POSTs to one ``http://`` origin, by TCP or by a Unix socket.
 
     As many connections are open as requests were under way at once; the callers bound that.
     """
 
-    def __init__(self, origin: str, headers: dict[str, str]) -> None:
-        """``headers`` go with every request."""
+    def __init__(
+        self, origin: str, headers: dict[str, str], socket_path: str | None = None
+    ) -> None:
+        """``headers`` go with every request. A ``socket_path`` leads to the origin's server."""
         parts = urlsplit(origin)
         self._host, self._port = parts.hostname or "", parts.port or 80
+        self._socket_path = socket_path
         lines = {"Host": parts.netloc} | headers
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
         self._idle: list[_Connection] = []
@@ -77,9 +81,11 @@ class LeanClient:
 
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: _Connection(self._forget), self._host, self._port
-        )
+        make = partial(_Connection, self._forget)
+        if self._socket_path is not None:
+            _, connection = await loop.create_unix_connection(make, self._socket_path)
+        else:
+            _, connection = await loop.create_connection(make, self._host, self._port)
         self._open.add(connection)
         return connection
 

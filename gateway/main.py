@@ -11,10 +11,16 @@ _PER_ADDRESS = 512
 
 
 async def run_gateway(
-    settings: Settings, listener: socket.socket, *, worker: int = 0, ends_with_stdin: bool = False
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    worker: int = 0,
+    workers: int = 1,
+    ends_with_stdin: bool = False,
 ) -> None:
-    """Serves until told to stop. ``worker`` is the number among those that share the listener."""
-    gateway = Gateway(settings, worker=worker)
+    """Serves until told to stop. ``worker`` is the number among the ``workers`` that share the
+    listener."""
+    gateway = Gateway(settings, worker=worker, workers=workers)
     # Behind a proxy all clients share its address.
     limits = ConnectionLimits(per_address=0 if settings.trusted_proxies else _PER_ADDRESS)
     async with gateway.running():

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from contracts.addresses import ClientAddress
 from contracts.internal import FORWARDED_BY, forwarding_proof
 from contracts.problems import Problem, Rejected
+from contracts.runtime.endpoints import parse_peer
 from gateway.upstream import NOT_SENT
 
 # RFC 9110, 7.6.1: these concern one connection only.
@@ -45,16 +46,23 @@ class Passthrough:
 
     def __init__(
         self,
-        base_url: str,
+        url: str,
         client_address: ClientAddress,
         token: str,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """The internal ``token`` lets the backend believe whose request it is."""
+        """``url`` is what FORMFLOW_BACKEND_URL says; ``transport`` replaces the network. The
+        internal ``token`` lets the backend believe whose request it is."""
+        backend = parse_peer(url)
         self._proof = forwarding_proof(token)
-        self._base_url = httpx.URL(base_url)
+        self._base_url = httpx.URL(backend.origin)
         self._client_address = client_address
-        self._client = httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, trust_env=False)
+        self._client = httpx.AsyncClient(
+            transport=transport
+            or httpx.AsyncHTTPTransport(uds=backend.socket_path, trust_env=False),
+            timeout=_TIMEOUT,
+            trust_env=False,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises Rejected if it may not pass or the backend is away."""
@@ -92,13 +100,11 @@ class Passthrough:
 
     def _request_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
         sent: dict[bytes, bytes] = dict(scope["headers"])
-        peer = scope.get("client")
-        client = self._client_address.of(peer[0] if peer else "", sent)
         headers = _end_to_end(scope["headers"], _FORWARDING)
         return [
             *headers,
             (FORWARDED_BY, self._proof),
-            (b"x-forwarded-for", client.encode()),
+            (b"x-forwarded-for", self._client_address.of_scope(scope).encode()),
             (b"x-forwarded-host", sent.get(b"host", b"")),
             (b"x-forwarded-proto", scope["scheme"].encode()),
         ]

@@ -12,6 +12,7 @@ import httpx
 from contracts import internal
 from contracts.leases import LeaseStatement
 from contracts.problems import Problem, Rejected
+from contracts.runtime.endpoints import parse_peer
 from contracts.small_files import CONTENT_TYPE, FILES_MAX, SMALL_FILE_BYTES, SmallFile, encode_files
 from contracts.submissions import ItemResult, ItemStatus, Receipt, Submission
 from contracts.usage import UsageReport
@@ -22,7 +23,7 @@ from gateway.leases import LeaseBook
 # Everything a post waits for ends within this time, so that its visitor gets an answer.
 _DEADLINE_SECONDS = 5.0
 # A batch may be sent twice, and the post may have to be spooled behind that.
-_BATCH_SECONDS = 2.0
+BATCH_SECONDS = 2.0
 _RETRY_AFTER_SECONDS = (3, 8)
 # Of a call that both sides understand these are impossible: it is this one that is wrong.
 _REFUSALS = {400, 413, 415, 422}
@@ -34,6 +35,7 @@ _FILES_AT_ONCE = 8
 _SMALL_FILES_AT_ONCE = 256
 # Shorter than the backend keeps an idle connection, so that it is not closed under a request.
 _KEEP_ALIVE_SECONDS = 30.0
+_LIMITS = httpx.Limits(max_connections=16, keepalive_expiry=_KEEP_ALIVE_SECONDS)
 _JSON = "application/json"
 
 # On uvloop anyio looks for the socket of a connection that was reset right after it was made, and
@@ -78,27 +80,31 @@ class Upstream:
     """
 
     def __init__(
-        self, base_url: str, token: str, transport: httpx.AsyncBaseTransport | None = None
+        self, url: str, token: str, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
+        """``url`` is what FORMFLOW_BACKEND_URL says; ``transport`` replaces the network."""
+        backend = parse_peer(url)
         # Set by whoever keeps leases: batches then ask for some.
         self.leases: LeaseBook | None = None
+        # Batches of which something was stored, whoever sent them.
+        self.stored_batches = 0
         self._client = httpx.AsyncClient(
-            base_url=base_url,
-            transport=transport,
+            base_url=backend.origin,
+            transport=transport
+            or httpx.AsyncHTTPTransport(uds=backend.socket_path, limits=_LIMITS, trust_env=False),
             headers={"authorization": f"Bearer {token}"},
             timeout=_DEADLINE_SECONDS,
-            limits=httpx.Limits(max_connections=16, keepalive_expiry=_KEEP_ALIVE_SECONDS),
             trust_env=False,
         )
-        # A replaced transport, or TLS, takes the batches along, and each file by itself.
-        is_plain = transport is None and base_url.startswith("http://")
-        authorization = {"Authorization": f"Bearer {token}"}
-        self._batches = LeanClient(base_url, authorization) if is_plain else None
         # Files leave connections for everything else.
         self._file_turns = asyncio.Semaphore(_FILES_AT_ONCE)
         self._small_file_turns = asyncio.Semaphore(_SMALL_FILES_AT_ONCE)
+        self._batches: LeanClient | None = None
         self._small_files: Batcher[SmallFile, None] | None = None
-        if self._batches is not None:
+        # A replaced transport, or TLS, takes the batches along, and each file by itself.
+        if transport is None and backend.origin.startswith("http://"):
+            authorization = {"Authorization": f"Bearer {token}"}
+            self._batches = LeanClient(backend.origin, authorization, backend.socket_path)
             send = partial(self._put_small_files, self._batches)
             self._small_files = Batcher(send, items_max=FILES_MAX)
 
@@ -111,6 +117,8 @@ class Upstream:
         try:
             return await self._commit(batch)
         except UpstreamRefused:
+            if not batch:
+                raise
             if len(batch) > 1:
                 middle = len(batch) // 2
                 return [*await self.commit(batch[:middle]), *await self.commit(batch[middle:])]
@@ -126,6 +134,8 @@ class Upstream:
             )
         if self.leases is not None:
             self.leases.learn(answer.leases, page)
+        if any(result.status is ItemStatus.STORED for result in answer.results):
+            self.stored_batches += 1
         return answer.results
 
     async def state_leases(self, statement: LeaseStatement) -> str:
@@ -220,7 +230,7 @@ class Upstream:
         path, client = internal.SUBMISSIONS, self._batches
         if client is None:
             return await self._post(path, body)
-        answer = await _post_twice(client, path, body, _BATCH_SECONDS)
+        answer = await _post_twice(client, path, body, BATCH_SECONDS)
         _check_status(answer.status, path)
         return answer.body
 

@@ -3,7 +3,7 @@
 Stock uvicorn closes its listener the moment a signal arrives, before a balancer has noticed, waits
 for ever for open connections, and dies of the signal. Here the first signal turns readiness off
 and keeps serving for a while; then the listener closes, what is in flight ends within a bound, and
-the process exits 0. A second signal stops at once.
+the process exits 0, in half a minute at most, by force if need be. A second signal stops at once.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, cast
 
@@ -22,30 +23,34 @@ import uvicorn
 
 from contracts.runtime.acceptor import Acceptor
 from contracts.runtime.failure import Failure, ProcessFailed
+from contracts.runtime.last_resort import LastResort
+from contracts.runtime.listening import BACKLOG
 from contracts.runtime.protocol import ConnectionLimits, protocol_class
-from contracts.runtime.settings import StartError
 
-GRACEFUL_SECONDS = 15
-# Draining and what is in flight together: the rest of half a minute is for the parts' own end.
-_STOP_SECONDS = 25
+# From the signal to the end, whatever happens: what stops us kills after 30 seconds as a rule.
+STOP_SECONDS = 28.0
+# Of these, the rest is for draining and for what is in flight then.
+_PARTS_SECONDS = 6.0
+GRACEFUL_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 75
 SLOW_CALLBACK_SECONDS = 0.05
-_BACKLOG = 2048
 _CLOSE = (b"connection", b"close")
 _GC_THRESHOLDS = (100_000, 20, 1_000)
-
-
-class ListenError(StartError):
-    """The address cannot be listened on."""
 
 
 class DrainingServer(uvicorn.Server):
     """A uvicorn server that calls ``on_drain`` at the first signal and closes later."""
 
     def __init__(
-        self, config: uvicorn.Config, on_drain: Callable[[], None], drain_seconds: float
+        self,
+        config: uvicorn.Config,
+        on_drain: Callable[[], None],
+        drain_seconds: float,
+        apps: Mapping[socket.socket, Any] | None = None,
     ) -> None:
+        """``apps`` are those of sockets that serve another app than the one of ``config``."""
         super().__init__(config)
+        self._apps = apps or {}
         self._on_drain = on_drain
         self._drain_seconds = drain_seconds
         self._close_at: float | None = None
@@ -56,18 +61,20 @@ class DrainingServer(uvicorn.Server):
         await self.lifespan.startup()
         for listener in sockets or ():
             # One that is bound only listens from now on.
-            listener.listen(_BACKLOG)
-            acceptor = Acceptor(listener, self._make_protocol)
+            listener.listen(BACKLOG)
+            app = self._apps.get(listener, self.config.loaded_app)
+            acceptor = Acceptor(listener, partial(self._make_protocol, app))
             acceptor.start()
             self.servers.append(acceptor)  # type: ignore[arg-type]
         self.started = True
 
-    def _make_protocol(self) -> asyncio.BaseProtocol:
+    def _make_protocol(self, app: Any) -> asyncio.BaseProtocol:
         make: Any = self.config.http_protocol_class
-        return cast(
-            asyncio.BaseProtocol,
-            make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state),
+        protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
+        protocol.app = app
+        return cast(asyncio.BaseProtocol, protocol)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The signal handler. Not recording the signal is what makes the exit code 0."""
@@ -87,20 +94,6 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket. Raises ListenError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    return listener
-
-
 async def serve(
     app: Any,
     listener: socket.socket,
@@ -110,11 +103,13 @@ async def serve(
     ends_with_stdin: bool = False,
     limits: ConnectionLimits | None = None,
     failure: Failure | None = None,
+    others: Mapping[socket.socket, Any] | None = None,
 ) -> None:
     """Serves ``app`` on ``listener`` until a signal, or until stdin ends if so asked: then the
     supervisor at its other end reads a line ``serving`` from stdout first.
 
-    The app's lifespan is the caller's: it surrounds this call.
+    ``others`` are further sockets and what is served on each. All share the limits, and all close
+    together. The apps' lifespan is the caller's: it surrounds this call.
 
     Raises:
         ProcessFailed: ``failure`` was set; nothing is served any more.
@@ -129,29 +124,43 @@ async def serve(
         log_config=None,
         proxy_headers=False,
         server_header=False,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(min(GRACEFUL_SECONDS, _STOP_SECONDS - drain_seconds)),
+        timeout_graceful_shutdown=_graceful_seconds(drain_seconds),
     )
-    server = DrainingServer(config, on_drain, drain_seconds)
+    last_resort = LastResort(STOP_SECONDS)
+
+    def drain() -> None:
+        last_resort.arm(0)
+        on_drain()
+
+    server = DrainingServer(config, drain, drain_seconds, others)
     if ends_with_stdin:
         _stop_at_end_of_stdin(server)
         _say_that_it_serves()
     calm_garbage_collector()
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(server.serve(sockets=[listener, *(others or ())]))
     if failure is None:
         await serving
     else:
-        await _serve_until(failure, server, serving)
+        await _serve_until(failure, server, serving, last_resort)
+
+
+def _graceful_seconds(drain_seconds: float) -> int:
+    return int(min(GRACEFUL_SECONDS, STOP_SECONDS - _PARTS_SECONDS - drain_seconds))
 
 
 async def _serve_until(
-    failure: Failure, server: DrainingServer, serving: asyncio.Task[None]
+    failure: Failure,
+    server: DrainingServer,
+    serving: asyncio.Task[None],
+    last_resort: LastResort,
 ) -> None:
     failed = asyncio.create_task(failure.wait())
     await asyncio.wait({failed, serving}, return_when=asyncio.FIRST_COMPLETED)
     failed.cancel()
     if failure.reason is not None:
+        last_resort.arm(1)
         server.should_exit = server.force_exit = True
     await serving
     if failure.reason is not None:

@@ -6,18 +6,26 @@ names a file that holds the value, for secrets. An unknown or bad setting is an 
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+
+from contracts.runtime.endpoints import origin_at, parse_endpoint, parse_peer
 
 PREFIX = "FORMFLOW_"
 _FILE_SUFFIX = "_FILE"
 GATEWAY_PORT = 8787
-# Where a process is reached that listens on every address.
-_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
 # Which product the command line speaks to: no setting of a process.
 _OF_THE_COMMAND_LINE = {f"{PREFIX}URL", f"{PREFIX}KEY"}
 
@@ -42,6 +50,20 @@ Seconds = Annotated[
 ]
 
 
+def _parsed_by(parse: Callable[[str], object]) -> AfterValidator:
+    """Keeps the text that ``parse`` understands."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+PeerUrl = Annotated[str, _parsed_by(parse_peer)]
+ListenAddress = Annotated[str, _parsed_by(parse_endpoint)]
+
+
 class Settings(BaseModel):
     """The settings, validated; their descriptions make the table of ``docs/settings.md``."""
 
@@ -55,10 +77,16 @@ class Settings(BaseModel):
         pattern=r"^$|^sqlite:///.+|^postgresql://.+",
         description="`sqlite:///path` or `postgresql://…`; SQLite in the data directory if empty.",
     )
-    backend_url: str = Field(
+    backend_url: PeerUrl = Field(
         "http://127.0.0.1:8788",
-        pattern=r"^https?://[^/]+/?$",
-        description="Where gateways find the backend.",
+        description="Where gateways find the backend: `http://host:port`, `https://…`, or "
+        "`unix:/path` of its socket.",
+    )
+    internal_listen: ListenAddress | None = Field(
+        None,
+        description="Where the backend serves its internal surface (`/internal/v1/…`), and there "
+        "only: `host:port` or `unix:/path`. Gateways then find it there, with the rest of the "
+        "API. By default it is served on the one port.",
     )
     internal_token: SecretStr | None = Field(
         None,
@@ -82,8 +110,10 @@ class Settings(BaseModel):
     )
     client_ip_header: str | None = Field(
         None,
-        description="A header that a trusted proxy sets to the client's address, "
-        "such as `CF-Connecting-IP`.",
+        description="The one header that trusted proxies tell the client's address in, such as "
+        "`CF-Connecting-IP`; by default `X-Forwarded-For`, or `Forwarded` where that is not sent. "
+        "Name it where a proxy sets another than the first: what a proxy lets through is the "
+        "client's word.",
     )
     files_url: str = Field(
         "",
@@ -252,12 +282,6 @@ class Settings(BaseModel):
         return token
 
 
-def origin_at(host: str, port: int) -> str:
-    """The origin, on this machine, of a process that listens on an address and a port."""
-    host = _REACHED_AT.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def load_settings(
     config: Path | None = None,
     environ: Mapping[str, str] | None = None,
@@ -310,7 +334,7 @@ def _first_complaint(error: ValidationError) -> str:
     name = f"{PREFIX}{str(complaint['loc'][0]).upper()}"
     if complaint["type"] == "extra_forbidden":
         return f"{name}: there is no such setting (docs/settings.md lists them)"
-    return f"{name}: {complaint['msg']}"
+    return f"{name}: {complaint['msg'].removeprefix('Value error, ')}"
 
 
 def settings_table() -> str:

@@ -17,6 +17,16 @@ from contracts.runtime.settings import Settings, SettingsError, load_settings, s
         ({"FORMFLOW_DATABASE_URL": "mysql://x"}, "FORMFLOW_DATABASE_URL: "),
         ({"FORMFLOW_TRUSTED_PROXIES": "10.0.0.0/8,nonsense"}, "FORMFLOW_TRUSTED_PROXIES: "),
         ({"FORMFLOW_INTERNAL_TOKEN_FILE": "/nowhere/at/all"}, "FORMFLOW_INTERNAL_TOKEN_FILE: "),
+        ({"FORMFLOW_BACKEND_URL": "backend:8788"}, "FORMFLOW_BACKEND_URL: must be http://host"),
+        ({"FORMFLOW_BACKEND_URL": "http://backend/v1"}, "FORMFLOW_BACKEND_URL: must be http://"),
+        ({"FORMFLOW_BACKEND_URL": "unix:run/b.sock"}, "FORMFLOW_BACKEND_URL: must be .*unix:/"),
+        ({"FORMFLOW_BACKEND_URL": "unix://host/b.sock"}, "FORMFLOW_BACKEND_URL: must be .*unix:/"),
+        ({"FORMFLOW_BACKEND_URL": f"unix:/{'é' * 60}"}, "FORMFLOW_BACKEND_URL: .* 103 .* has 121"),
+        ({"FORMFLOW_INTERNAL_LISTEN": "8789"}, "FORMFLOW_INTERNAL_LISTEN: must be host:port"),
+        ({"FORMFLOW_INTERNAL_LISTEN": "::1:8789"}, "FORMFLOW_INTERNAL_LISTEN: must be host:port"),
+        ({"FORMFLOW_INTERNAL_LISTEN": "here:0"}, "FORMFLOW_INTERNAL_LISTEN: must be host:port"),
+        ({"FORMFLOW_INTERNAL_LISTEN": "here:65536"}, "FORMFLOW_INTERNAL_LISTEN: must be host:port"),
+        ({"FORMFLOW_INTERNAL_LISTEN": f"unix:/{'x' * 103}"}, "FORMFLOW_INTERNAL_LISTEN: .* 104"),
     ],
 )
 def test_a_bad_setting_is_named(environ: dict[str, str], complaint: str) -> None:

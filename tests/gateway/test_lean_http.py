@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import socket
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,9 @@ from gateway.upstream import Upstream, UpstreamUnavailable
 from tests.support.builders import submission
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+BODY = internal.encode_lookup(internal.LookupAnswer("e", 1, {}))
+LOOKED_UP = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 pytestmark = pytest.mark.asyncio
 
@@ -54,6 +59,14 @@ async def running(*behaviours: Behave) -> AsyncIterator[tuple[Peer, str]]:
     peer = Peer(*behaviours)
     async with await asyncio.start_server(peer.serve, "127.0.0.1", 0) as server:
         yield peer, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@asynccontextmanager
+async def running_at(path: Path, *behaviours: Behave) -> AsyncIterator[tuple[Peer, str]]:
+    """At a Unix socket."""
+    peer = Peer(*behaviours)
+    async with await asyncio.start_unix_server(peer.serve, path):
+        yield peer, f"unix:{path}"
 
 
 def says(data: bytes) -> Behave:
@@ -188,6 +201,38 @@ async def test_a_backend_that_is_not_there_is_unavailable() -> None:
     upstream = Upstream(url, "t")
     with pytest.raises(UpstreamUnavailable):
         await upstream.commit([submission()])
+    await upstream.close()
+
+
+async def test_all_of_it_travels_by_a_socket(tmp_path: Path) -> None:
+    behaviours = (commits, takes, takes, commits, says(LOOKED_UP))
+    async with running_at(tmp_path / "s", *behaviours) as (peer, url):
+        upstream = Upstream(url, "t")
+        item = submission()
+        assert [result.id for result in await upstream.commit([item])] == [item.id]
+        await upstream.put_file("small", Bytes(b"x"))
+        await upstream.put_file("large", Bytes(b"x" * (SMALL_FILE_BYTES + 1)))
+        assert [result.id for result in await upstream.commit([item])] == [item.id]
+        assert (await upstream.look_up(["contact"])).forms == {}
+        await upstream.close()
+    # One of the lean client, one of httpx.
+    assert peer.connections == 2
+    assert all(b"\r\nhost: localhost\r\n" in request.lower() for request in peer.requests)
+    assert all(b"\r\nauthorization: bearer t\r\n" in r.lower() for r in peer.requests)
+
+
+@pytest.mark.parametrize("is_stale", [True, False], ids=["stale", "missing"])
+async def test_a_socket_that_nobody_listens_on_is_unavailable(
+    tmp_path: Path, is_stale: bool
+) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path if is_stale else tmp_path / "another"))
+    upstream = Upstream(f"unix:{path}", "t")
+    with pytest.raises(UpstreamUnavailable):
+        await upstream.commit([submission()])
+    with pytest.raises(UpstreamUnavailable):
+        await upstream.look_up(["contact"])
     await upstream.close()
 
 

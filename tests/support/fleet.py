@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from contracts import internal
+from contracts.runtime.endpoints import parse_peer
 from tests.support.patience import PatientTransport
 from tests.support.processes import clean_environment, until
 
@@ -45,6 +46,16 @@ class Fleet:
             headers=headers,
             timeout=20.0,
             transport=PatientTransport(),
+        )
+
+    def internal(self) -> httpx.Client:
+        """A client of the internal surface, where the gateways find it."""
+        peer = parse_peer(self.settings.get("BACKEND_URL", self.urls["backend"]))
+        return httpx.Client(
+            base_url=peer.origin,
+            headers={"authorization": f"Bearer {TOKEN}"},
+            timeout=20.0,
+            transport=httpx.HTTPTransport(uds=peer.socket_path),
         )
 
     def start(self, name: str) -> None:
@@ -109,11 +120,8 @@ def running_fleet(directory: Path, gateways: int, **settings: str) -> Iterator[F
     fleet = Fleet(directory, settings)
     try:
         fleet.start("backend")
-        headers = {"authorization": f"Bearer {TOKEN}"}
-        answer = httpx.post(
-            fleet.urls["backend"] + internal.BOOTSTRAP, headers=headers, timeout=20.0
-        )
-        fleet.first = answer.raise_for_status().json()
+        with fleet.internal() as client:
+            fleet.first = client.post(internal.BOOTSTRAP).raise_for_status().json()
         for number in range(gateways):
             fleet.start(f"gateway-{number}")
         yield fleet
