@@ -45,8 +45,7 @@ class Callers:
         if self._is_from_gateway(headers):
             text = headers.get(b"x-forwarded-for", b"").decode("latin-1")
             return text if packed_address(text) is not None else None
-        peer = request.client
-        return self._addresses.of(peer.host, headers) if peer else None
+        return self._addresses.of_scope(request.scope) or None
 
     def _is_from_gateway(self, headers: dict[bytes, bytes]) -> bool:
         sent = headers.get(FORWARDED_BY)

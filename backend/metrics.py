@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from backend.delivery.recorder import DeliveryCounts
 from backend.delivery.store import Backlog
+from contracts.runtime.telemetry import log_lines_dropped
 from contracts.submissions import ItemResult
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,6 +86,11 @@ def exposition(
                     "Commits of batches, from their arrival to their fsync.",
                     count_value=commits.batches,
                     sum_value=commits.seconds,
+                ),
+                CounterMetricFamily(
+                    "formflow_log_lines_dropped",
+                    "Log lines that were not written: nobody read them, or their disk was full.",
+                    log_lines_dropped(),
                 ),
                 InfoMetricFamily(
                     "formflow_database",

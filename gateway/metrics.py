@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from contracts.outcomes import Outcome
+from contracts.runtime.telemetry import log_lines_dropped
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -22,9 +23,14 @@ class Levels:
     form_hits: int
     form_misses: int
     keys: int
+    absent_forms: int
+    refused_keys: int
+    idempotency_keys: int
+    rate_limit_windows: int
     spool_submissions: int
     spool_bytes: int
     spool_rejected: int
+    spool_rejected_bytes: int
     spool_oldest_seconds: float
     lease_units_unspent: int
     lease_units_spooled: int
@@ -41,10 +47,18 @@ _HELP = {
     "feed_silent_seconds": ("feed_silent_seconds", "Since the change feed was heard."),
     "forms": ("cached_forms", "Forms held in memory."),
     "keys": ("cached_keys", "Grants of keys held in memory."),
+    "absent_forms": ("cached_absent_forms", "Slugs held in memory for which there is no form."),
+    "refused_keys": ("cached_refused_keys", "Keys held in memory that the backend refused."),
+    "idempotency_keys": ("idempotency_keys", "Idempotency keys held: receipts, and under way."),
+    "rate_limit_windows": ("rate_limit_windows", "Visitors and keys whose posts are counted."),
     "spool_submissions": ("spool_submissions", "Submissions that wait for the backend."),
     "spool_bytes": ("spool_bytes", "Their size, files included."),
     "spool_rejected": ("spool_rejected", "Spooled submissions that the backend refused."),
-    "spool_oldest_seconds": ("spool_oldest_seconds", "Since the oldest of them was received."),
+    "spool_rejected_bytes": (
+        "spool_rejected_bytes",
+        "Their size, files included; it counts towards FORMFLOW_SPOOL_BYTES.",
+    ),
+    "spool_oldest_seconds": ("spool_oldest_seconds", "Since the oldest that waits was received."),
     "lease_units_unspent": ("lease_units_unspent", "Units of quotas that may still be promised."),
     "lease_units_spooled": ("lease_units_spooled", "Units promised and not yet settled."),
 }
@@ -78,12 +92,17 @@ def exposition(outcomes: Mapping[Outcome, int], limiter: CountsDecisions, levels
             )
             lookups.add_metric(["forms", "hit"], levels.form_hits)
             lookups.add_metric(["forms", "miss"], levels.form_misses)
+            dropped = CounterMetricFamily(
+                "formflow_log_lines_dropped",
+                "Log lines that were not written: nobody read them, or their disk was full.",
+                log_lines_dropped(),
+            )
             gauges = [
                 GaugeMetricFamily(f"formflow_{name}", text, float(value))
                 for member, (name, text) in _HELP.items()
                 if (value := getattr(levels, member)) is not None
             ]
-            return [posts, decisions, lookups, *gauges]
+            return [posts, decisions, lookups, dropped, *gauges]
 
     registry = CollectorRegistry()
     registry.register(Parts())

@@ -53,6 +53,10 @@ class RateLimiter(Protocol):
 
     decisions_by_source: dict[str, int]
 
+    @property
+    def windows_held(self) -> int:
+        """How many windows are in this process's memory."""
+
     async def admit(self, rules: Sequence[Rule]) -> Decision:
         """Charges every rule, or none if one of them refuses. There must be at least one rule."""
 
@@ -97,6 +101,11 @@ class LocalRateLimiter:
         self.decisions_by_source = {"local": 0, "redis": 0, "fallback": 0, "cached": 0}
         self._clock = clock
         self._windows = SlidingWindows(clock, keys_max)
+
+    @property
+    def windows_held(self) -> int:
+        """See ``RateLimiter``."""
+        return self._windows.keys_held
 
     async def admit(self, rules: Sequence[Rule]) -> Decision:
         """See ``RateLimiter``; never waits."""

@@ -89,6 +89,11 @@ class RedisRateLimiter:
         self._script = self._redis.register_script(_SCRIPT)
         self._log = get_logger("ratelimit")
 
+    @property
+    def windows_held(self) -> int:
+        """See ``contracts.runtime.ratelimit.RateLimiter``."""
+        return self._local.windows_held
+
     async def admit(self, rules: Sequence[Rule]) -> Decision:
         """See ``contracts.runtime.ratelimit.RateLimiter``; never raises what Redis raises."""
         asked_at = self._clock.monotonic()

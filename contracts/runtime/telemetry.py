@@ -12,6 +12,8 @@ import structlog
 
 from contracts.runtime.log_writer import LogWriter
 
+_writer: LogWriter | None = None
+
 
 def configure_logging(
     service: str, log_format: Literal["auto", "json", "console"], level: str
@@ -23,6 +25,9 @@ def configure_logging(
         if is_readable
         else structlog.processors.JSONRenderer(serializer=_dumps)
     )
+    global _writer
+    # Not ``sys.stderr`` itself: the interpreter waits at its end for a lock that a write holds.
+    _writer = LogWriter(open(sys.stderr.fileno(), "wb", buffering=0, closefd=False))
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -31,11 +36,22 @@ def configure_logging(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, LogWriter(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _writer)),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()
     logging.basicConfig(handlers=[_Bridge(service)], level=logging.WARNING, force=True)
+
+
+def log_lines_dropped() -> int:
+    """Lines of this process's log that were not written, because nobody reads it, say."""
+    return _writer.dropped if _writer is not None else 0
+
+
+def finish_logging() -> None:
+    """Waits for what was logged to be written, a second at most."""
+    if _writer is not None:
+        _writer.close()
 
 
 def get_logger(service: str) -> Any:

@@ -155,6 +155,24 @@ async def test_a_forwarded_address_counts_only_with_the_gateways_proof(
     assert await calls_from(behind, key, "198.51.100.7", **elsewhere, **proof) == denied
 
 
+async def test_behind_a_proxy_a_caller_is_the_hop_that_the_proxy_names(
+    services: Services, account: Account, database_url: str
+) -> None:
+    settings = load_settings(environ={}, database_url=database_url, trusted_proxies="192.0.2.0/24")
+    behind = create_services(settings, services.clock, services.database, hash_cost=4)
+    claims = {
+        "x-forwarded-for": "1.1.1.1, 198.51.100.7, 192.0.2.9",
+        "forwarded": "for=2.2.2.2",
+        "cf-connecting-ip": "3.3.3.3",
+    }
+    for network in ("1.1.1.1/32", "2.2.2.2/32", "3.3.3.3/32", "192.0.2.0/24"):
+        key = await restricted_key(behind, account, network)
+        assert await calls_from(behind, key, **claims) == (403, "ip-not-allowed")
+    key = await restricted_key(behind, account, "198.51.100.7/32")
+    assert await calls_from(behind, key, **claims) == (200, "")
+    assert await calls_from(behind, key, "203.0.113.5", **claims) == (403, "ip-not-allowed")
+
+
 async def test_a_refused_right_and_a_strange_credential_are_told_to_the_audit_log(
     client: httpx.AsyncClient, services: Services
 ) -> None:

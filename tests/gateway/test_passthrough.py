@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import httpx
+import orjson
 import pytest
 import pytest_asyncio
 from starlette.types import Message
@@ -10,6 +11,7 @@ from starlette.types import Message
 from contracts.internal import FORWARDED_BY, forwarding_proof
 from contracts.runtime.settings import load_settings
 from gateway.app import Gateway
+from tests.support.builders import form_config
 from tests.support.gateways import running_gateway
 from tests.support.mini_backend import TOKEN, MiniBackend
 
@@ -45,6 +47,22 @@ async def test_forwarding_headers_are_the_gateways_own_word(
     assert "forwarded" not in headers
     assert "x-gone" not in headers
     assert headers["x-kept"] == "1"
+
+
+async def test_a_visitor_behind_proxies_is_the_same_at_a_post_and_at_what_is_passed_on(
+    backend: MiniBackend,
+) -> None:
+    backend.forms["contact"] = form_config()
+    told = [
+        ("x-forwarded-for", "1.1.1.1, 203.0.113.9"),
+        ("forwarded", "for=2.2.2.2"),
+        ("x-forwarded-for", "192.0.2.8"),
+    ]
+    async with running_gateway(backend, trusted_proxies="192.0.2.0/24") as gateway:
+        await gateway.post("/v1/f/contact", json={"a": "b"}, headers=told)
+        await gateway.get("/v1/forms", headers=told)
+    assert orjson.loads(backend.submissions[0].meta)["ip"] == "203.0.113.9"
+    assert backend.public[0].headers.getlist("x-forwarded-for") == ["203.0.113.9"]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from typing import Any
 import uvicorn
 import uvloop
 
+from contracts.runtime.listening import listen
 from contracts.runtime.protocol import ConnectionLimits, HardenedProtocol, protocol_class
-from contracts.runtime.serving import DrainingServer, listen, run, serve
+from contracts.runtime.serving import DrainingServer, run, serve
 
 WAIT_SECONDS = 10.0
 BIG = 16 * 1024 * 1024
