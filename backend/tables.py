@@ -47,6 +47,14 @@ config_state = Table(
     Column("retention_ran_at", BigInteger),
 )
 
+# One row: the oldest revision of the schema whose code can work with this one (``backend.schema``).
+schema_floor = Table(
+    "schema_floor",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", Text, nullable=False),
+)
+
 accounts = Table(
     "accounts",
     metadata,

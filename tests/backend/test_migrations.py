@@ -1,11 +1,21 @@
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
+import backend.migrations
 from backend.db import Database
-from backend.schema import HEAD, SchemaError, current_revision, ensure_schema, migrate
+from backend.schema import (
+    HEAD,
+    Schema,
+    SchemaError,
+    current_revision,
+    current_schema,
+    ensure_schema,
+    migrate,
+)
 from backend.tables import metadata
 from contracts.runtime.settings import SettingsError, load_settings
 
@@ -77,11 +87,78 @@ async def test_processes_that_migrate_at_once_do_not_disturb_each_other(
     assert await revision_of(url) == HEAD
 
 
-async def test_a_database_of_a_newer_version_is_refused(database_url: str) -> None:
+async def set_schema(url: str, revision: str, floor: str) -> None:
+    """Makes the database say so of itself, as a later release would."""
+    database = Database(url)
+    async with database.write() as connection:
+        await connection.execute(
+            text("UPDATE alembic_version SET version_num = :r"), {"r": revision}
+        )
+        await connection.execute(text("UPDATE schema_floor SET revision = :r"), {"r": floor})
+    await database.close()
+
+
+async def test_a_database_of_a_newer_version_that_needs_its_code_is_refused(
+    database_url: str,
+) -> None:
+    url = driver_url(database_url)
+    await set_schema(url, "9999", floor="9998")
+    database = Database(url)
+    for refused in (migrate(url), ensure_schema(database)):
+        with pytest.raises(SchemaError, match="newer version .* schema 9999 .* schema 9998"):
+            await refused
+    await database.close()
+
+
+async def test_a_database_of_a_newer_version_that_permits_this_one_is_taken_as_it_is(
+    database_url: str,
+) -> None:
+    url = driver_url(database_url)
+    await set_schema(url, "9999", floor=HEAD)
+    database = Database(url)
+    await migrate(url)
+    await ensure_schema(database)
+    assert await current_revision(database) == "9999"
+    await database.close()
+
+
+async def test_a_database_from_before_the_floor_is_upgraded_and_gets_one(
+    database_url: str,
+) -> None:
     url = driver_url(database_url)
     database = Database(url)
     async with database.write() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await connection.execute(text("DROP TABLE schema_floor"))
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+    await migrate(url)
+    assert await current_schema(database) == Schema(HEAD, floor="0008")
     await database.close()
-    with pytest.raises(SchemaError, match="newer version"):
-        await migrate(url)
+
+
+async def test_revisions_are_numbers_in_order_so_that_they_can_be_compared() -> None:
+    versions = Path(backend.migrations.__file__).parent / "versions"
+    revisions = sorted(path.name[:4] for path in versions.glob("[0-9]*.py"))
+    assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
+    assert revisions[-1] == HEAD
+
+
+async def test_a_migration_waits_shortly_for_others_changes_nothing_and_can_be_repeated(
+    database_url: str,
+) -> None:
+    url = driver_url(database_url)
+    database = Database(url)
+    async with database.write() as connection:
+        await connection.execute(text("DROP TABLE schema_floor"))
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+    async with database.write() as connection:
+        # As a row that is being written: on SQLite nobody else writes, on PostgreSQL nobody
+        # changes the table.
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+        with pytest.raises(SchemaError, match=r"nothing was changed.*run `formflow migrate` again"):
+            await migrate(url, attempts=1)
+        assert await revision_of(url) == "0007"
+        under_way = asyncio.create_task(migrate(url))
+        await asyncio.sleep(0)
+    await under_way
+    assert await revision_of(url) == HEAD
+    await database.close()
