@@ -43,6 +43,11 @@ _RANGE_BYTES = 4 * 1024**2
 # The least that S3 takes for a part; what is no longer goes in one request instead of three.
 _PART_BYTES = 5 * 1024**2
 _PARTS_AT_ONCE = 2
+_CONNECT_SECONDS = 3
+_REQUEST_SECONDS = 20
+# A request is sent again after failures of the bucket's, but none is begun later than this.
+_RETRIES_MAX = 2
+_RETRY_SECONDS = 20
 # A request may wait for so many deletions; the sweep does the others.
 _DELETE_MAX = 1_000
 
@@ -73,12 +78,15 @@ class BucketFiles:
         self._store = S3Store.from_url(
             url,
             client_options={
-                "connect_timeout": timedelta(seconds=3),
-                "timeout": timedelta(seconds=20),
+                "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+                "timeout": timedelta(seconds=_REQUEST_SECONDS),
                 # Options given here hide those of the environment.
                 "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"),
             },
-            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
+            retry_config={
+                "max_retries": _RETRIES_MAX,
+                "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
+            },
         )
 
     async def put(

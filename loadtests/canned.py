@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
-from contracts.runtime.serving import listen, run
+from contracts.runtime.listening import listen
+from contracts.runtime.serving import run
 from loadtests.messages import UnreadableMessage, message_length
 
 ACCEPTED = '{"ok":true}'

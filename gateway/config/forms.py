@@ -62,6 +62,11 @@ class FormCache:
     def __len__(self) -> int:
         return len(self._forms)
 
+    @property
+    def absent(self) -> int:
+        """How many slugs are held that no form has."""
+        return len(self._absent)
+
     async def resolve(self, slug: str) -> FormConfig:
         """The form of that slug, live or not.
 

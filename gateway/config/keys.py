@@ -51,6 +51,11 @@ class KeyCache:
     def __len__(self) -> int:
         return len(self._grants)
 
+    @property
+    def refused(self) -> int:
+        """How many keys are held that the backend has refused."""
+        return len(self._refused)
+
     async def authenticate(
         self, authorization: bytes | None, form: FormConfig, client: str
     ) -> KeyGrant | None:

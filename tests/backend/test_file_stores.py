@@ -25,6 +25,7 @@ from contracts.runtime.clock import SystemClock
 from contracts.runtime.settings import load_settings
 from contracts.small_files import SmallFile
 from tests.backend.file_builders import files_below, get, new_key, pieces, put
+from tests.support.s3 import bucket_environment, s3_server
 
 HOUR_MS = 3600 * 1000
 TWELVE_MIB = 12 * 1024**2
@@ -37,13 +38,8 @@ async def keys_before(store: FileStore, time_ms: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def s3_endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture
@@ -56,11 +52,8 @@ def bucket(s3_endpoint: str) -> str:
 
 @pytest.fixture
 def bucket_files(bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> BucketFiles:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
-    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    for name, value in bucket_environment(s3_endpoint).items():
+        monkeypatch.setenv(name, value)
     store = create_file_store(load_settings(environ={}, files_url=f"s3://{bucket}/in/here"))
     assert isinstance(store, BucketFiles)
     return store

@@ -9,6 +9,7 @@ import pytest_asyncio
 from starlette.applications import Starlette
 
 from backend.api import finish_app
+from backend.internal import store
 from backend.internal.batches import BatchEndpoint
 from backend.internal.routes import internal_routes
 from backend.keys.terms import POSTING
@@ -230,6 +231,34 @@ async def test_another_epoch_or_a_revision_from_the_future_is_a_reset(peer: Peer
     start = await peer.changes()
     assert (await peer.changes("another", start.revision)).is_reset
     assert (await peer.changes(start.epoch, start.revision + 1)).is_reset
+
+
+@pytest.mark.parametrize("bound", [3, 5])
+async def test_a_gateway_that_is_too_far_behind_looks_up_again_and_misses_nothing(
+    peer: Peer,
+    services: Services,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    bound: int,
+) -> None:
+    monkeypatch.setattr(store, "CHANGES_MAX", bound)
+    start = await peer.changes()
+    kept = [await add_form(services, account) for _ in range(bound)]
+    in_time = await peer.changes(start.epoch, start.revision)
+    assert (in_time.is_reset, len(in_time.forms)) == (False, bound)
+    gone = await add_form(services, account)
+    await services.forms.delete(account.principal, gone.id)
+    key, _ = await services.keys.create(account.principal, "k", KeyKind.SUBMISSION)
+    late = await peer.changes(start.epoch, start.revision)
+    assert (late.is_reset, late.forms, late.epoch) == (True, {}, start.epoch)
+    assert late.keys == (key.key_id,)
+    looked_up = await peer.look_up(*(form.slug for form in [*kept, gone]))
+    assert {slug: form is not None for slug, form in looked_up.forms.items()} == {
+        form.slug: form is not gone for form in [*kept, gone]
+    }
+    await services.forms.change(account.principal, kept[0].id, {"status": "paused"})
+    after = await peer.changes(late.epoch, late.revision)
+    assert (after.is_reset, list(after.forms)) == (False, [kept[0].slug])
 
 
 async def test_a_feed_that_closes_lets_its_waiters_go(peer: Peer, services: Services) -> None:

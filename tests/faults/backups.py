@@ -3,17 +3,19 @@
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from subprocess import CompletedProcess
 from threading import Event, Lock, Thread
 
 import httpx
 import orjson
 
-from tests.support.processes import Product, run_formflow, until
+from tests.faults.locked import held
+from tests.support.processes import FORMFLOW, Product, run_formflow, until
 
 _WRITERS = 3
 _PAUSE_SECONDS = 0.02
@@ -93,52 +95,74 @@ class Backups:
     wrong: list[str] = field(default_factory=list)
 
 
-async def run_backups(directory: Path, times: int) -> Backups:
-    """Makes and restores so many backups of one product; the last one is started."""
-    return await asyncio.to_thread(_run, directory, times)
+async def run_backups(
+    directory: Path, times: int, command: Sequence[str] = FORMFLOW, *, kills: bool = True
+) -> Backups:
+    """Makes and restores so many backups of one product with ``command``, every second one while
+    the backend is killed, if it ``kills``; the last one is started, if all are whole."""
+    return await asyncio.to_thread(_run, directory, times, command, kills)
 
 
-def _run(directory: Path, times: int) -> Backups:
+def _run(directory: Path, times: int, command: Sequence[str], kills: bool) -> Backups:
     outcome = Backups()
     product = Product(directory / "data").start()
     try:
         product.lift_rate_limit()
         with Load(product.url).running() as load:
             for number in range(times):
-                load.wait_for(_POSTS_BEFORE * (number + 1))
-                _back_up_and_restore(product, load, directory, number, outcome)
+                archive = directory / f"backup-{number}.tar.gz"
+                is_killed = kills and number % 2 == 0
+                # A reader who came before keeps what is posted meanwhile in the log.
+                with held(product.data_dir / "formflow.db", "BEGIN"):
+                    load.wait_for(_POSTS_BEFORE * (number + 1))
+                    committed = list(load.stored)
+                    made = _back_up(product, archive, command, is_killed=is_killed)
+                target = directory / f"restored-{number}"
+                found = _restore(archive, target, made, committed, load, command)
+                outcome.wrong += [f"{number}: {complaint}" for complaint in found]
+                outcome.restored += not found
+                outcome.submissions = len(committed)
     finally:
         product.stop()
-    _start_restored(product, load, directory / f"restored-{times - 1}", outcome)
+    if not outcome.wrong:
+        _start_restored(product, load, directory / f"restored-{times - 1}", outcome)
     return outcome
 
 
-def _back_up_and_restore(
-    product: Product, load: Load, directory: Path, number: int, outcome: Backups
-) -> None:
-    archive, target = directory / f"backup-{number}.tar.gz", directory / f"restored-{number}"
-    committed = list(load.stored)
-    is_killed = number % 2 == 0
+def _back_up(
+    product: Product, archive: Path, command: Sequence[str], *, is_killed: bool
+) -> CompletedProcess[str]:
+    """Makes a backup, and kills the backend meanwhile if that is to be."""
     killing = Thread(target=product.kill, args=("backend",))
     if is_killed:
         killing.start()
-    made = run_formflow(
-        "backup", "--json", "--data", str(product.data_dir), "--output", str(archive)
-    )
+    source = ("--data", str(product.data_dir), "--output", str(archive))
+    made = run_formflow("backup", "--json", *source, command=command)
     if is_killed:
         killing.join()
-    restored = run_formflow("restore", "--json", str(archive), "--data", str(target))
+    return made
+
+
+def _restore(
+    archive: Path,
+    target: Path,
+    made: CompletedProcess[str],
+    committed: list[Stored],
+    load: Load,
+    command: Sequence[str],
+) -> list[str]:
+    """Restores a backup; what is wrong with it."""
+    restored = run_formflow(
+        "restore", "--json", str(archive), "--data", str(target), command=command
+    )
     for done in (made, restored):
         if done.returncode:
-            outcome.wrong.append(f"{number}: {done.stderr.strip()}")
-            return
-    if archive.stat().st_mode & 0o777 != 0o600:
-        outcome.wrong.append(f"{number}: others may read the archive")
+            return [done.stderr.strip()]
     epochs = [orjson.loads(made.stdout)["epoch"], orjson.loads(restored.stdout)["new_epoch"]]
     found = _complaints(target, committed, load, epochs)
-    outcome.wrong += [f"{number}: {complaint}" for complaint in found]
-    outcome.restored += not found
-    outcome.submissions = len(committed)
+    if archive.stat().st_mode & 0o777 != 0o600:
+        found.append("others may read the archive")
+    return found
 
 
 def _complaints(target: Path, committed: list[Stored], load: Load, epochs: list[str]) -> list[str]:

@@ -59,7 +59,7 @@ async def run_kills(
         fleet.commands = commands or {}
         async with targets() as server:
             await asyncio.to_thread(start_all, fleet)
-            await asyncio.to_thread(_add_webhook, fleet, f"{server.url}/moody")
+            await asyncio.to_thread(add_webhook, fleet, f"{server.url}/moody")
             visitors = PacedVisitors(fleet.gateways, _RATE)
             load = asyncio.create_task(visitors.run())
             try:
@@ -73,7 +73,7 @@ async def run_kills(
                 await asyncio.wait([load])
             await asyncio.to_thread(fleet.until_drained, 60.0)
             markers = {sample.marker for sample in _acknowledged(visitors)}
-            await _until_told(server, markers, patience_seconds)
+            await until_told(server, markers, patience_seconds)
             return _judged(markers, server)
 
 
@@ -99,7 +99,7 @@ async def run_beside_hanging(directory: Path, hanging: int, posts: int) -> Besid
     with faulty_fleet(directory, gateways=1, **SETTINGS) as fleet:
         async with targets() as server:
             await asyncio.to_thread(start_all, fleet)
-            await asyncio.to_thread(_add_webhook, fleet, f"{server.url}/good")
+            await asyncio.to_thread(add_webhook, fleet, f"{server.url}/good")
             slugs = await asyncio.to_thread(_add_hanging, fleet, f"{server.url}/hang", hanging)
             await _post(fleet, slugs)
             await asyncio.to_thread(until, lambda: server.hanging >= hanging, 60.0)
@@ -110,7 +110,7 @@ async def run_beside_hanging(directory: Path, hanging: int, posts: int) -> Besid
             await asyncio.wait([load])
             acknowledged = _acknowledged(visitors)
             markers = {sample.marker: sample.at for sample in acknowledged}
-            await _until_told(server, set(markers))
+            await until_told(server, set(markers))
             took = [
                 received.at - markers.pop(received.marker)
                 for received in server.received
@@ -125,7 +125,7 @@ def _acknowledged(visitors: PacedVisitors) -> list[Sample]:
     return [sample for sample in visitors.samples if sample.submission_id is not None]
 
 
-async def _until_told(server: Targets, markers: set[str], seconds: float = _DONE_SECONDS) -> None:
+async def until_told(server: Targets, markers: set[str], seconds: float = _DONE_SECONDS) -> None:
     """Returns when all of them are acknowledged, or after a deadline."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -135,7 +135,7 @@ async def _until_told(server: Targets, markers: set[str], seconds: float = _DONE
         await asyncio.sleep(0.05)
 
 
-def _add_webhook(fleet: FaultyFleet, url: str) -> None:
+def add_webhook(fleet: FaultyFleet, url: str) -> None:
     with fleet.manager() as manager:
         form_id = fleet.first["demo_form_id"]
         manager.patch(f"/v1/forms/{form_id}", json={"notify_emails": ""}).raise_for_status()

@@ -97,9 +97,16 @@ class Series:
         return [complaint for complaint in found if complaint is not None]
 
 
-async def run_series(directory: Path, injections: Sequence[Injection]) -> Series:
+async def run_series(
+    directory: Path,
+    injections: Sequence[Injection],
+    command: Sequence[str] = _FORMFLOW,
+    patience_seconds: float = ANSWER_SECONDS,
+) -> Series:
     """Load while a call fails, one after the other in one fleet; a gateway's while the backend is
     away. In the end all runs as usual, the spool is drained, and the ledger held against it.
+
+    ``command`` runs the process whose call fails; one that must end has so long to do it.
 
     Ends early when so many calls in a row were not made at all that no later one would be.
     """
@@ -108,7 +115,7 @@ async def run_series(directory: Path, injections: Sequence[Injection]) -> Series
         ledger = Ledger()
         outcomes: list[Outcome] = []
         for injection in injections:
-            outcomes.append(await _inject(fleet, injection, ledger))
+            outcomes.append(await _inject(fleet, injection, ledger, command, patience_seconds))
             last = outcomes[-_MISSES_MAX:]
             if len(last) == _MISSES_MAX and not any(each.hit for each in last):
                 break
@@ -117,11 +124,17 @@ async def run_series(directory: Path, injections: Sequence[Injection]) -> Series
         return Series(outcomes, await judge(fleet, ledger))
 
 
-async def _inject(fleet: FaultyFleet, injection: Injection, ledger: Ledger) -> Outcome:
+async def _inject(
+    fleet: FaultyFleet,
+    injection: Injection,
+    ledger: Ledger,
+    command: Sequence[str],
+    patience_seconds: float,
+) -> Outcome:
     name, calls = injection.service, fleet.directory / f"calls-{injection.when}"
     if fleet.exit_status("backend") is not None:
         await asyncio.to_thread(fleet.start, "backend")
-    await _restart_under(fleet, injection, calls)
+    await _restart_under(fleet, injection, command, calls)
     seen = Ledger()
     visitors = Crowd(fleet.gateways).start(seen, f"{injection.call}-{injection.when}")
     if name != "backend":
@@ -132,7 +145,7 @@ async def _inject(fleet: FaultyFleet, injection: Injection, ledger: Ledger) -> O
     ends = injection.error == "EIO" and _is_fatal(hit)
     if hit is not None and not ends:
         await asyncio.sleep(_LOAD_SECONDS)
-    status = await asyncio.to_thread(fleet.wait_for_end, name, ANSWER_SECONDS if ends else 0.0)
+    status = await asyncio.to_thread(fleet.wait_for_end, name, patience_seconds if ends else 0.0)
     await stop(visitors)
     if fleet.exit_status(name) is None:
         fleet.kill(name)
@@ -151,13 +164,15 @@ async def _until_hit(calls: Path) -> Path | None:
     return None
 
 
-async def _restart_under(fleet: FaultyFleet, injection: Injection, calls: Path) -> None:
+async def _restart_under(
+    fleet: FaultyFleet, injection: Injection, command: Sequence[str], calls: Path
+) -> None:
     name = injection.service
     fleet.kill(name)
     rule = f"inject={injection.call}:error={injection.error}:when={injection.when}"
     # -D: the process is our child, not strace's.
     strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-y", "-o", str(calls), "-e", rule]
-    fleet.commands[name] = [*strace, "-e", f"trace={injection.call}", *_FORMFLOW]
+    fleet.commands[name] = [*strace, "-e", f"trace={injection.call}", *command]
     fleet.spawn(name)
     await asyncio.to_thread(
         until, lambda: fleet.exit_status(name) is not None or fleet.get(name, "/livez")[0] == 200
@@ -179,13 +194,15 @@ def _is_fatal(hit: Path | None) -> bool:
 class SmallDisk:
     """A tmpfs that one process of a fleet has its data on, in a mount namespace of its own."""
 
-    def __init__(self, fleet: FaultyFleet, name: str, mebibytes: int) -> None:
+    def __init__(
+        self, fleet: FaultyFleet, name: str, mebibytes: int, command: Sequence[str]
+    ) -> None:
         self._fleet, self._name = fleet, name
         self._directory = fleet.directory / name
         self._directory.mkdir(exist_ok=True)
         script = f'mount -t tmpfs -o size={mebibytes}m tmpfs "$0" && exec "$@"'
-        command = ["unshare", "-rm", "sh", "-c", script, str(self._directory), *_FORMFLOW]
-        fleet.commands[name] = command
+        mounting = ["unshare", "-rm", "sh", "-c", script, str(self._directory)]
+        fleet.commands[name] = [*mounting, *command]
 
     @property
     def seen_from_outside(self) -> Path:
@@ -227,10 +244,12 @@ class FullDisk:
     slowest: float
 
 
-async def run_full_disk(directory: Path, seconds: float) -> FullDisk:
-    """The backend's disk fills up under load, and has space again."""
+async def run_full_disk(
+    directory: Path, seconds: float, command: Sequence[str] = _FORMFLOW
+) -> FullDisk:
+    """The disk of the backend, which ``command`` runs, fills up under load, and has space again."""
     with faulty_fleet(directory, gateways=1) as fleet:
-        disk = SmallDisk(fleet, "backend", 8)
+        disk = SmallDisk(fleet, "backend", 8, command)
         await asyncio.to_thread(start_all, fleet)
         ledger, before = Ledger(), Counter[int]()
         visitors = Crowd(fleet.gateways).start(ledger, "full")

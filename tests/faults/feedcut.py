@@ -26,9 +26,15 @@ class FeedCut:
     revocations: Revocations
 
 
-async def run_feed_cut(directory: Path) -> FeedCut:
-    """Cuts the feed of one gateway of one, revokes a key, and waits until it is unready."""
+async def run_feed_cut(
+    directory: Path,
+    commands: dict[str, list[str]] | None = None,
+    unready_seconds: float = _UNREADY_SECONDS,
+) -> FeedCut:
+    """Cuts the feed of one gateway of one, revokes a key, and waits until it is unready, for so
+    long from the cut on."""
     with faulty_fleet(directory, gateways=1) as fleet:
+        fleet.commands = commands or {}
         async with faulty_proxy(fleet.urls["backend"]) as proxy:
             fleet.overrides["gateway-0"] = {"BACKEND_URL": proxy.url}
             await asyncio.to_thread(start_all, fleet)
@@ -40,12 +46,12 @@ async def run_feed_cut(directory: Path) -> FeedCut:
                 base_url=fleet.urls["backend"], headers=headers, trust_env=False, timeout=20.0
             ) as manager:
                 await revoke_one(fleet, manager, found, _WATCH_SECONDS)
-            return FeedCut(await _unready_after(fleet, cut_at), found)
+            return FeedCut(await _unready_after(fleet, cut_at, unready_seconds), found)
 
 
-async def _unready_after(fleet: FaultyFleet, cut_at: float) -> float | None:
+async def _unready_after(fleet: FaultyFleet, cut_at: float, seconds: float) -> float | None:
     loop = asyncio.get_running_loop()
-    while loop.time() < cut_at + _UNREADY_SECONDS:
+    while loop.time() < cut_at + seconds:
         status, _ = await asyncio.to_thread(fleet.get, "gateway-0", "/readyz")
         if status == 503:
             return round(loop.time() - cut_at, 1)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.faults import delivery_figures, fleet_figures, storage_figures
+from tests.faults import delivery_figures, fleet_figures, storage_figures, upgrade_figures
 from tests.faults.figure import Figure, Size
 
 RUNS: dict[str, Callable[[Path, Size], Awaitable[Figure]]] = {
@@ -24,7 +24,9 @@ RUNS: dict[str, Callable[[Path, Size], Awaitable[Figure]]] = {
     "hang": fleet_figures.outage_by_hang,
     "addresses": fleet_figures.address_flood,
     "slugs": fleet_figures.slug_flood,
+    "key-flood": fleet_figures.key_flood,
     "rolls": fleet_figures.rolling_restarts,
+    "upgrade": upgrade_figures.upgrades,
     "deliveries": delivery_figures.deliveries_under_kills,
     "hanging": delivery_figures.deliveries_beside_hanging,
 }

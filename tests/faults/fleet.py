@@ -19,7 +19,7 @@ from gateway.spool.summary import SpoolSummary, inspect
 from tests.support.fleet import TOKEN, Fleet, free_port
 from tests.support.processes import clean_environment, until
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 _PROBE_SECONDS = 2.0
 
 

@@ -1,4 +1,5 @@
-"""Floods of addresses and slugs nobody has seen before, and an honest visitor beside them."""
+"""Floods of addresses, slugs and idempotency keys nobody has seen before, and an honest visitor
+beside them."""
 
 import asyncio
 import ipaddress
@@ -7,8 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import select
+
+from backend.tables import idempotency_keys
 from tests.faults.fleet import FaultyFleet, faulty_fleet, start_all
 from tests.faults.paced import PacedVisitors, p99_ms
+from tests.faults.verdict import read, read_rows
 from tests.faults.wire import Connection, request
 from tests.support.fleet import resident_bytes
 
@@ -16,12 +23,24 @@ _CONNECTIONS = 24
 _HONEST_RATE = 20.0
 _FIRST_V6 = int(ipaddress.IPv6Address("2001:db8::"))
 _FIRST_V4 = int(ipaddress.IPv4Address("11.0.0.0"))
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+# A form that refuses what the flood posts, behind the look at its key.
+_STRICT = "strict"
+# The gateway's tables that a stranger could fill, by gauge.
+TABLES = (
+    "formflow_rate_limit_windows",
+    "formflow_cached_absent_forms",
+    "formflow_cached_refused_keys",
+    "formflow_idempotency_keys",
+)
 
 
 @dataclass(slots=True)
 class Flood:
     """What a flood did: bytes of the gateway's memory before, how many more after it, and how many
-    more again after as much again; the statuses of the flood; and the honest visitor's times."""
+    more again after as much again; the statuses of the flood; the honest visitor's times; and how
+    much is in the gateway's tables in the end, by gauge, and in the backend's of idempotency keys.
+    """
 
     before: int
     grown: int = 0
@@ -31,17 +50,29 @@ class Flood:
     honest_posts: int = 0
     honest_not_stored: int = 0
     per_second: int = 0
+    gauges: dict[str, int] = field(default_factory=dict)
+    keys_bound: int = 0
 
 
-async def run_addresses(directory: Path, count: int, visitors_max: int | None = None) -> Flood:
+Commands = dict[str, list[str]] | None
+
+
+async def run_addresses(
+    directory: Path, count: int, visitors_max: int | None = None, commands: Commands = None
+) -> Flood:
     """So many visitors, every second one of them by IPv6, each with an address of its own."""
     settings = {} if visitors_max is None else {"RATE_LIMIT_VISITORS": str(visitors_max)}
-    return await _run(directory, count, _with_address, settings)
+    return await _run(directory, count, _with_address, settings, commands)
 
 
-async def run_slugs(directory: Path, count: int) -> Flood:
+async def run_slugs(directory: Path, count: int, commands: Commands = None) -> Flood:
     """So many posts to forms that do not exist, none twice."""
-    return await _run(directory, count, _with_slug, {})
+    return await _run(directory, count, _with_slug, {}, commands)
+
+
+async def run_idempotency_keys(directory: Path, count: int, commands: Commands = None) -> Flood:
+    """So many posts that are refused, each with a key of its own."""
+    return await _run(directory, count, _with_key, {}, commands)
 
 
 def _with_address(number: int) -> bytes:
@@ -55,16 +86,25 @@ def _with_address(number: int) -> bytes:
 
 
 def _with_slug(number: int) -> bytes:
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    return request(f"/v1/f/nobody-{number}", b"a=b", headers)
+    return request(f"/v1/f/nobody-{number}", b"a=b", _FORM)
+
+
+def _with_key(number: int) -> bytes:
+    return request(f"/v1/f/{_STRICT}", b"a=b", _FORM | {"Idempotency-Key": f"flood-{number}"})
 
 
 async def _run(
-    directory: Path, count: int, make: Callable[[int], bytes], settings: dict[str, str]
+    directory: Path,
+    count: int,
+    make: Callable[[int], bytes],
+    settings: dict[str, str],
+    commands: Commands,
 ) -> Flood:
     settings |= {"TRUSTED_PROXIES": "127.0.0.0/8"}
     with faulty_fleet(directory, gateways=1, **settings) as fleet:
+        fleet.commands = commands or {}
         await asyncio.to_thread(start_all, fleet)
+        await asyncio.to_thread(_add_strict_form, fleet)
         honest = PacedVisitors(fleet.gateways, _HONEST_RATE)
         honest.headers["X-Forwarded-For"] = "198.51.100.7"
         load = asyncio.create_task(honest.run())
@@ -75,7 +115,28 @@ async def _run(
         finally:
             load.cancel()
             await asyncio.wait([load])
+        flood.gauges = _gauges(fleet)
+        flood.keys_bound = len(await read(fleet, select(idempotency_keys.c.key)))
+        stored = {orjson.loads(row.payload)["n"] for row in await read_rows(fleet)}
+        flood.honest_not_stored = sum(each.marker not in stored for each in honest.samples)
         return flood
+
+
+def _add_strict_form(fleet: FaultyFleet) -> None:
+    field = {"name": "email", "type": "email", "required": True}
+    members = {"name": "Strict", "slug": _STRICT, "fields": [field], "enforce_fields": True}
+    with fleet.manager() as manager:
+        answer = manager.post("/v1/forms", json=members | {"rate_limit_per_minute": 100_000})
+        answer.raise_for_status()
+
+
+def _gauges(fleet: FaultyFleet) -> dict[str, int]:
+    """The sizes of the gateway's tables, as it tells them."""
+    _, body = fleet.get("gateway-0", "/metrics")
+    families = text_string_to_metric_families(body.decode())
+    return {
+        family.name: int(family.samples[0].value) for family in families if family.type == "gauge"
+    }
 
 
 async def _flood_twice(
@@ -95,7 +156,6 @@ async def _flood_twice(
     samples = honest.between(started, loop.time())
     flood.honest_p99_ms = p99_ms(samples)
     flood.honest_posts = len(samples)
-    flood.honest_not_stored = sum(sample.status != 200 for sample in samples)
 
 
 async def _flood(url: str, flood: Flood, messages: Iterator[bytes]) -> None:

@@ -34,9 +34,12 @@ def held(database: Path, begin: str) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-async def run_locked(directory: Path, seconds: float) -> Locked:
+async def run_locked(
+    directory: Path, seconds: float, commands: dict[str, list[str]] | None = None
+) -> Locked:
     """Another process holds the write lock for that long, under load."""
     with faulty_fleet(directory, gateways=1) as fleet:
+        fleet.commands = commands or {}
         await asyncio.to_thread(start_all, fleet)
         ledger = Ledger()
         visitors = Crowd(fleet.gateways).start(ledger, "locked")

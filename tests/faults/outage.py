@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +11,10 @@ import orjson
 
 from contracts import internal
 from tests.faults.fleet import FaultyFleet, faulty_fleet, start_all
-from tests.faults.paced import PacedVisitors, Sample, p99_ms
+from tests.faults.paced import PacedVisitors, p99_ms
 from tests.faults.proxy import FaultyProxy, faulty_proxy
 from tests.faults.verdict import read_rows
+from tests.faults.wire import Answer, Connection
 
 RATE = 200.0
 # What the backend may get at most after its return, over the rate of the posts.
@@ -32,6 +33,7 @@ class Plan:
     seconds: float
     rate: float = RATE
     drain_seconds_max: float = 60.0
+    commands: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Outcome:
 async def run_outage(directory: Path, plan: Plan) -> Outcome:
     """One outage of a backend behind two gateways."""
     with faulty_fleet(directory, gateways=2) as fleet:
+        fleet.commands = plan.commands
         async with faulty_proxy(fleet.urls["backend"]) as proxy:
             for name in fleet.names[1:]:
                 fleet.overrides[name] = {"BACKEND_URL": proxy.url}
@@ -126,7 +129,7 @@ async def _outcome(
         first_seconds=first,
         probes_at_once=max((request.under_way for request in probes), default=0),
         probes=len(probes),
-        lost=[sample.marker for sample in _acknowledged(visitors) if not stored[sample.marker]],
+        lost=[each.marker for each in visitors.acknowledged if not stored[each.marker]],
         doubled=[marker for marker, count in stored.items() if count > 1],
     )
 
@@ -135,5 +138,30 @@ def _items_in(proxy: FaultyProxy, start: float) -> int:
     return sum(each.items for each in proxy.requests if start <= each.at < start + 1.0)
 
 
-def _acknowledged(visitors: PacedVisitors) -> list[Sample]:
-    return [sample for sample in visitors.samples if sample.submission_id is not None]
+async def visit_first_while_hanging(directory: Path, seconds: float) -> Answer:
+    """What the first visitor of a form is answered who comes while the backend hangs for so long,
+    beside others who post to a form that the gateway knows."""
+    with faulty_fleet(directory, gateways=1) as fleet:
+        await asyncio.to_thread(start_all, fleet)
+        with fleet.manager() as manager:
+            members = {"name": "Unvisited", "slug": "unvisited"}
+            (await asyncio.to_thread(manager.post, "/v1/forms", json=members)).raise_for_status()
+        # A gateway that starts anew has heard of no form.
+        fleet.kill("gateway-0")
+        await asyncio.to_thread(fleet.start, "gateway-0")
+        visitors = PacedVisitors(fleet.gateways, RATE / 4)
+        load = asyncio.create_task(visitors.run())
+        newcomer = Connection(fleet.gateways[0])
+        try:
+            await asyncio.sleep(1.0)
+            fleet.signal("backend", signal.SIGSTOP)
+            # Behind the first batch that is given up, and so in the outage.
+            await asyncio.sleep(seconds * 0.7)
+            visit = asyncio.create_task(newcomer.post("/v1/f/unvisited", {"n": "first"}))
+            await asyncio.sleep(seconds * 0.3)
+            fleet.signal("backend", signal.SIGCONT)
+            return await visit
+        finally:
+            newcomer.close()
+            load.cancel()
+            await asyncio.wait([load])

@@ -7,19 +7,29 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from tests.faults.wire import Connection, NoAnswer
+from tests.faults.wire import Answer, Connection, NoAnswer
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One post: when it was due (monotonic), how long it took from then on, and its status, 0
-    without an answer; ``submission_id`` if it was acknowledged."""
+    without an answer; ``submission_id`` if it was acknowledged, the ``refusal`` if it was refused.
+    """
 
     at: float
     seconds: float
     status: int
     marker: str
     submission_id: str | None
+    refusal: Answer | None = None
+
+    @property
+    def is_invited_back(self) -> bool:
+        """Whether it was refused as it is to be while it is not this visitor's fault."""
+        if self.refusal is None or self.status != 503:
+            return False
+        is_problem = self.refusal.headers.get("content-type") == "application/problem+json"
+        return is_problem and int(self.refusal.headers.get("retry-after", "0")) > 0
 
 
 @dataclass
@@ -55,17 +65,24 @@ class PacedVisitors:
         idle = self._idle.setdefault(url, [])
         connection = idle.pop() if idle else Connection(url)
         marker = f"paced.{number}"
-        status, submission_id = 0, None
+        status, submission_id, refusal = 0, None, None
         try:
             answer = await connection.post(f"/v1/f/{self.slug}", {"n": marker}, self.headers)
             status = answer.status
             if status in (200, 202):
                 submission_id = orjson.loads(answer.body)["id"]
+            else:
+                refusal = answer
             idle.append(connection)
         except NoAnswer:
             connection.close()
         took = asyncio.get_running_loop().time() - due
-        self.samples.append(Sample(due, took, status, marker, submission_id))
+        self.samples.append(Sample(due, took, status, marker, submission_id, refusal))
+
+    @property
+    def acknowledged(self) -> list[Sample]:
+        """The posts that were acknowledged."""
+        return [sample for sample in self.samples if sample.submission_id is not None]
 
     def between(self, start: float, end: float) -> list[Sample]:
         """The posts that were due in that time."""

@@ -13,7 +13,9 @@ from ctypes.util import find_library
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from gateway.spool.directory import DATABASE
 from tests.faults.cycles import DRAIN_SECONDS
 from tests.faults.fleet import FaultyFleet, faulty_fleet, start_all
 from tests.faults.ledger import Crowd, Ledger, stop
@@ -22,6 +24,7 @@ from tests.support.processes import until
 
 _MOUNT_SECONDS = 10.0
 _SPOOLED_SHARE = 0.7
+_SPOOL_SECONDS_MAX = 10.0
 
 
 def why_not() -> str | None:
@@ -120,8 +123,8 @@ class Outcome:
 
 
 async def run_cuts(directory: Path, plan: Plan) -> Outcome:
-    """Cuts the power so often, plain and torn by turns, mostly when the backend has been away for
-    a moment and the gateway spools."""
+    """Cuts the power so often, plain and torn by turns, the first time and mostly afterwards when
+    the backend has been away for a moment and the gateway has spooled."""
     with (
         forgetful_mount(directory / "disk") as disk,
         faulty_fleet(directory, gateways=1) as fleet,
@@ -139,14 +142,17 @@ async def _cut_under_load(fleet: FaultyFleet, disk: ForgetfulMount, plan: Plan) 
     for number in range(plan.cuts):
         visitors = Crowd(fleet.gateways).start(ledger, f"{plan.seed}.{number}")
         await asyncio.sleep(chance.uniform(0.2, 0.8))
-        if chance.random() < _SPOOLED_SHARE:
+        if number == 0 or chance.random() < _SPOOLED_SHARE:
             fleet.kill("backend")
+            await _until_queued(ledger)
             await asyncio.sleep(chance.uniform(0.2, 0.8))
         fleet.stop()
         await stop(visitors)
         kind = "torn" if number % 2 else "plain"
         await asyncio.to_thread(disk.cut, kind, chance.randrange(1 << 30))
-        corrupt += _complaints(disk.directory / "backend" / "formflow.db")
+        databases = [disk.directory / "backend" / "formflow.db"]
+        databases += (disk.directory / "gateway-0").rglob(DATABASE)
+        corrupt += [line for path in databases for line in _complaints(path)]
         await asyncio.to_thread(fleet.restart_all)
     await asyncio.to_thread(fleet.until_drained, DRAIN_SECONDS)
     verdict = await judge(fleet, ledger)
@@ -154,7 +160,19 @@ async def _cut_under_load(fleet: FaultyFleet, disk: ForgetfulMount, plan: Plan) 
     return Outcome(verdict, ledger, corrupt)
 
 
+async def _until_queued(ledger: Ledger) -> None:
+    """Returns once one more post has been answered from the spool."""
+    before = ledger.statuses[202]
+    async with asyncio.timeout(_SPOOL_SECONDS_MAX):
+        while ledger.statuses[202] == before:
+            await asyncio.sleep(0.01)
+
+
 def _complaints(path: Path) -> list[str]:
-    with closing(sqlite3.connect(path)) as connection:
-        lines = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-    return [line for line in lines if line != "ok"]
+    """Of a copy: SQLite would bring the log into the file, and that is for the product to do."""
+    with TemporaryDirectory() as directory:
+        for each in path.parent.glob(f"{path.name}*"):
+            shutil.copy(each, directory)
+        with closing(sqlite3.connect(Path(directory) / path.name)) as connection:
+            lines = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    return [f"{path.name}: {line}" for line in lines if line != "ok"]

@@ -1,6 +1,8 @@
-"""A proxy between gateways and a backend that counts requests, and spoils their answers."""
+"""A proxy between gateways and a backend that counts requests, and delays or loses them."""
 
 import asyncio
+import math
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -8,6 +10,7 @@ from dataclasses import dataclass, field
 from contracts import internal
 
 _HEAD_END = b"\r\n\r\n"
+_SEED = 20261121
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,18 @@ class FaultyProxy:
     """So many connections are closed as their next request comes in."""
     refuses: frozenset[str] = frozenset()
     """Paths whose connections are closed unanswered."""
+    delay_seconds: float = 0.0
+    """How long every request is on its way to the backend."""
+    drop_share: float = 0.0
+    """The share of requests whose connection breaks: half of them before the backend has seen any
+    of it, the others before its answer is through."""
+    submissions_per_second: float = math.inf
+    """What the backend takes: batches are let through one after the other, no faster than that."""
     requests: list[Request] = field(default_factory=list)
     url: str = ""
     _under_way: int = 0
+    _chance: random.Random = field(default_factory=lambda: random.Random(_SEED))
+    _free_at: float = 0.0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One gateway's connection."""
@@ -65,21 +77,40 @@ class FaultyProxy:
         if any(path.startswith(refused) for refused in self.refuses):
             return False
         is_batch = path == internal.SUBMISSIONS
+        is_lost_before, is_lost_behind = self._losses(is_batch=is_batch)
         self._under_way += is_batch
         try:
             items = len(internal.decode_batch(body)) if is_batch else 0
             at = asyncio.get_running_loop().time()
             self.requests.append(Request(at, path, items, self._under_way))
+            await self._hold_up(items)
+            if is_lost_before:
+                return False
             upstream[1].write(message)
             answer = await _read_while_wanted(upstream[0], gateway[0])
         finally:
             self._under_way -= is_batch
-        if is_batch and self.swallows_answers:
-            self.swallows_answers -= 1
+        if is_lost_behind:
             return False
         gateway[1].write(answer)
         await gateway[1].drain()
         return True
+
+    def _losses(self, *, is_batch: bool) -> tuple[bool, bool]:
+        """Whether a request is lost, and whether its answer is."""
+        if is_batch and self.swallows_answers:
+            self.swallows_answers -= 1
+            return False, True
+        chance = self._chance.random()
+        return chance < self.drop_share / 2, self.drop_share / 2 <= chance < self.drop_share
+
+    async def _hold_up(self, items: int) -> None:
+        """Returns when a request with so many submissions would have come through."""
+        await asyncio.sleep(self.delay_seconds)
+        now = asyncio.get_running_loop().time()
+        self._free_at = max(now, self._free_at) + items / self.submissions_per_second
+        if items:
+            await asyncio.sleep(self._free_at - now)
 
 
 @asynccontextmanager

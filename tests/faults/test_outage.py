@@ -7,8 +7,9 @@ import orjson
 
 from contracts import internal
 from tests.faults.fleet import FaultyFleet, faulty_fleet, start_all
-from tests.faults.outage import PEAK_RATIO_MAX, Plan, run_outage
+from tests.faults.outage import PEAK_RATIO_MAX, Plan, run_outage, visit_first_while_hanging
 from tests.faults.proxy import FaultyProxy, faulty_proxy
+from tests.faults.spoilt import command
 from tests.faults.verdict import read_rows
 from tests.faults.wire import Connection
 
@@ -22,6 +23,34 @@ def test_posts_are_queued_drained_and_stored_once(tmp_path: Path) -> None:
     # A little slack for a machine that does other things: the figure is for the long set.
     assert found.peak_ratio <= PEAK_RATIO_MAX + 0.2
     assert found.probes_at_once <= 2
+
+
+def test_gateways_that_drain_all_at_once_are_found_out(tmp_path: Path) -> None:
+    commands = {f"gateway-{n}": command("drain-at-once") for n in range(2)}
+    found = asyncio.run(run_outage(tmp_path, Plan("kill", 1.5, commands=commands)))
+    assert found.peak_ratio > PEAK_RATIO_MAX + 0.2
+
+
+def test_gateways_that_ask_a_hanging_backend_with_every_post_are_found_out(tmp_path: Path) -> None:
+    commands = {f"gateway-{n}": command("probe-with-all") for n in range(2)}
+    found = asyncio.run(run_outage(tmp_path, Plan("hang", 5.0, commands=commands)))
+    assert found.probes_at_once > 2
+
+
+def test_a_backend_that_hangs_is_noticed_and_posts_are_queued(tmp_path: Path) -> None:
+    found = asyncio.run(run_outage(tmp_path, Plan("hang", 4.0)))
+    assert found.statuses_away.keys() <= {200, 202}
+    assert found.statuses_away[202] > 300
+    assert (found.lost, found.doubled) == ([], [])
+    # Whoever came first waits for two batches to be given up, two seconds each.
+    assert found.noticing_ms < 5_000
+    assert found.away_ms < 1_000
+    assert found.probes_at_once <= 2
+
+
+def test_the_first_visitor_of_a_form_is_not_refused_by_a_short_hang(tmp_path: Path) -> None:
+    answer = asyncio.run(visit_first_while_hanging(tmp_path, 4.0))
+    assert answer.status in (200, 202), answer
 
 
 def test_a_swallowed_answer_and_a_connection_closed_as_it_is_used_double_nothing(

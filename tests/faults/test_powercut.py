@@ -24,10 +24,16 @@ def test_nothing_acknowledged_is_lost_by_plain_and_torn_cuts(tmp_path: Path) -> 
     assert outcome.verdict.is_clean, f"{SEED}: {outcome.verdict}"
     assert outcome.corrupt == []
     assert outcome.verdict.acknowledged > 20
+    assert outcome.verdict.queued > 0
 
 
-def test_commits_that_do_not_wait_for_the_disk_are_found_out(tmp_path: Path) -> None:
-    assert run(tmp_path, 1, backend=command("sync-normal")).verdict.lost
+@pytest.mark.parametrize(
+    ("service", "variant"), [("backend", "sync-normal"), ("gateway-0", "spool-sync-normal")]
+)
+def test_commits_that_do_not_wait_for_the_disk_are_found_out(
+    tmp_path: Path, service: str, variant: str
+) -> None:
+    assert run(tmp_path, 1, **{service: command(variant)}).verdict.lost
 
 
 def test_the_disk_forgets_what_was_not_synced() -> None:

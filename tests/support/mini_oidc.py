@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from contracts.runtime.clock import Clock
-from contracts.runtime.serving import listen
+from contracts.runtime.listening import listen
 from tests.support.jose import encoded, signed
 from tests.support.misbehaving import Endless, Late
 

@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from contracts.runtime.serving import listen
+from contracts.runtime.listening import listen
 from tests.support.misbehaving import Endless, Late, disconnected
 
 PATH = "/turnstile/v0/siteverify"

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.support.patience import PatientTransport
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 35.0
+FORMFLOW = (sys.executable, "-m", "formflow")
 
 
 class Product:
@@ -141,10 +142,12 @@ def until(condition: Callable[[], bool], seconds: float = _START_SECONDS) -> Non
         time.sleep(0.01)
 
 
-def run_formflow(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """One call of the ``formflow`` command."""
+def run_formflow(
+    *arguments: str, command: Sequence[str] = FORMFLOW, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """One call of the ``formflow`` command, or of what ``command`` has in its place."""
     return subprocess.run(
-        [sys.executable, "-m", "formflow", *arguments],
+        [*command, *arguments],
         env=clean_environment(**settings),
         capture_output=True,
         text=True,
