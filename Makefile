@@ -3,7 +3,7 @@
 # make check   format, lint, types, import rules
 # make bench   posts per second, latency and CPU, with wrk
 # make bench-peers  the same beside what people write in Python and Node
-# make torture  kill -9, power cuts and failing disks, for long
+# make torture  kill -9, power cuts and failing disks, for long (ARGS=--short: ten minutes)
 # make lock    pin the dependencies anew (needs uv)
 
 PYTHON ?= python3

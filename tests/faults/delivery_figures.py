@@ -11,7 +11,7 @@ _POSTS = 600
 
 async def deliveries_under_kills(directory: Path, size: Size) -> Figure:
     """W6: every submission is told of, under one id."""
-    kills = size.times(200)
+    kills = size.times(200, 5)
     found = await run_kills(directory, kills, size.seed)
     return Figure(
         "W6",
@@ -31,7 +31,7 @@ async def deliveries_under_kills(directory: Path, size: Size) -> Figure:
 
 async def deliveries_beside_hanging(directory: Path, size: Size) -> Figure:
     """F19: a good webhook beside many that never answer."""
-    found = await run_beside_hanging(directory, _HANGING, size.times(_POSTS))
+    found = await run_beside_hanging(directory, _HANGING, size.times(_POSTS, _POSTS // 10))
     return Figure(
         "F19",
         f"a good webhook beside {_HANGING} that hang",
@@ -42,7 +42,8 @@ async def deliveries_beside_hanging(directory: Path, size: Size) -> Figure:
             "undelivered": len(found.undelivered),
             "p99, s": found.p99_seconds,
         },
-        found.posts > 0 and not found.undelivered and found.p99_seconds < 2.0,
+        found.posts > 0 and not found.undelivered,
         f"{found.posts} posts",
         found.undelivered[:5],
+        is_fast=found.p99_seconds < 2.0,
     )

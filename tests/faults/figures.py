@@ -1,4 +1,4 @@
-"""The long set by name."""
+"""The long set by name, and what of it is the short one."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -30,3 +30,18 @@ RUNS: dict[str, Callable[[Path, Size], Awaitable[Figure]]] = {
     "deliveries": delivery_figures.deliveries_under_kills,
     "hanging": delivery_figures.deliveries_beside_hanging,
 }
+
+# What every run of CI does, at the sizes of the reliability table; the rest is in the tests.
+SHORT = (
+    "cycles",
+    "postgresql",
+    "powercuts",
+    "disk",
+    "backups",
+    "keys",
+    "quota",
+    "revocations",
+    "outage",
+    "addresses",
+    "rolls",
+)

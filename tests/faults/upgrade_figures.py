@@ -22,7 +22,7 @@ async def upgrades(directory: Path, size: Size) -> Figure:
     found: dict[str, Outcome] = {}
     for kind in _KINDS:
         with _database(directory / kind, kind, old) as url:
-            plan = Plan(old, new, url, size.seed, size.times(10))
+            plan = Plan(old, new, url, size.seed, size.times(10, 1))
             found[kind] = await run_upgrade(directory / kind / "fleet", plan)
     notes = [note for kind, outcome in found.items() for note in _complaints(kind, outcome)]
     return Figure(
