@@ -31,6 +31,8 @@ async def run_backend(
                 failure=backend.failure,
                 others={} if internal is None else {internal: backend},
             )
+        # A disk may have failed since.
+        backend.failure.check()
 
 
 @contextmanager

@@ -33,3 +33,5 @@ async def run_gateway(
             limits=limits,
             failure=gateway.failure,
         )
+    # A disk may have failed since: what was stored at the very end is not there then.
+    gateway.failure.check()

@@ -34,6 +34,11 @@ class Failure:
             get_logger("runtime").error("process failed", error=reason, exc_info=cause)
             self._is_set.set()
 
+    def check(self) -> None:
+        """Raises ProcessFailed if there is a reason."""
+        if self.reason is not None:
+            raise ProcessFailed(self.reason)
+
     async def wait(self) -> None:
         """Returns when there is a reason."""
         await self._is_set.wait()

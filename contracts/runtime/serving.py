@@ -22,7 +22,7 @@ from typing import Any, cast
 import uvicorn
 
 from contracts.runtime.acceptor import Acceptor
-from contracts.runtime.failure import Failure, ProcessFailed
+from contracts.runtime.failure import Failure
 from contracts.runtime.last_resort import LastResort
 from contracts.runtime.listening import BACKLOG
 from contracts.runtime.protocol import ConnectionLimits, protocol_class
@@ -163,8 +163,7 @@ async def _serve_until(
         last_resort.arm(1)
         server.should_exit = server.force_exit = True
     await serving
-    if failure.reason is not None:
-        raise ProcessFailed(failure.reason)
+    failure.check()
 
 
 def raise_descriptor_limit() -> None:

@@ -1,6 +1,7 @@
 """Background loops: one that dies, however it does, leaves no process that seems well."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+import backend.main as backend_main
+import gateway.main as gateway_main
 from backend.app import Backend
-from contracts.runtime.failure import Failure, Loop
+from contracts.runtime.failure import Failure, Loop, ProcessFailed
 from contracts.runtime.settings import load_settings
 from gateway.app import Gateway
 from tests.faults.fleet import START_SECONDS, faulty_fleet
@@ -204,3 +207,27 @@ def test_a_process_whose_loop_dies_ends_badly(tmp_path: Path, service: str) -> N
         fleet.spawn(name)
         assert fleet.wait_for_end(name, START_SECONDS) == 1
         assert "SystemExit(0)" in fleet.log(name)
+
+
+@pytest.mark.asyncio
+async def test_a_disk_that_fails_at_the_very_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve_and_fail(*_: object, failure: Failure, **__: object) -> None:
+        failure.set("the disk has failed")
+
+    monkeypatch.setattr(gateway_main, "serve", serve_and_fail)
+    monkeypatch.setattr(backend_main, "serve", serve_and_fail)
+    settings = load_settings(
+        environ={
+            "FORMFLOW_DATA_DIR": str(tmp_path),
+            "FORMFLOW_INTERNAL_TOKEN": TOKEN,
+            "FORMFLOW_SECRET_KEY": "a-secret-key-for-tests",
+            "FORMFLOW_BACKEND_URL": "http://127.0.0.1:9",
+        }
+    )
+    await backend_main.run_migrate(settings)
+    with socket.socket() as unused:
+        for end in (gateway_main.run_gateway, backend_main.run_backend):
+            with pytest.raises(ProcessFailed, match="the disk has failed"):
+                await end(settings, unused)
