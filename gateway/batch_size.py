@@ -6,6 +6,7 @@ one that took as long as a batch may.
 """
 
 _ITEMS_MIN = 8
+_ITEMS_FOR_LONG_WAYS = 64
 
 
 class BatchSize:
@@ -23,10 +24,10 @@ class BatchSize:
         share = seconds / self._deadline_seconds
         if share < 0.5:
             self.items = min(2 * self.items, self._items_max)
-        elif share > 0.75:
-            # Small batches that take nearly all of their time have a long way: larger ones may
+        elif share > 0.75 and self.items < _ITEMS_FOR_LONG_WAYS:
+            # So small a batch that takes nearly all of its time has a long way: a larger one may
             # take no longer.
-            self.items = min(self.items + _ITEMS_MIN, self._items_max)
+            self.items += _ITEMS_MIN
 
     def note_failure(self, seconds: float, items: int) -> None:
         """A batch of so many failed after so long."""
