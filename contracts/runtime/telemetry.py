@@ -3,6 +3,7 @@
 A payload, a key or a token never goes into a log line; request ids and outcomes do.
 """
 
+import json
 import logging
 import sys
 from typing import Any, Literal, TextIO, cast
@@ -73,4 +74,8 @@ class _Bridge(logging.Handler):
 
 
 def _dumps(event: dict[str, Any], default: Any = str, **_: Any) -> str:
-    return orjson.dumps(event, default=default).decode()
+    try:
+        return orjson.dumps(event, default=default).decode()
+    except TypeError:
+        # Text that is not Unicode: a file's name may hold lone surrogates (PEP 383).
+        return json.dumps(event, default=str)

@@ -73,13 +73,14 @@ class SpoolFiles:
             raise
 
     def find(self, submission: Submission) -> tuple[SpooledFile, ...]:
-        """The files of a submission. Raises FileNotFoundError if one is not there whole."""
+        """The files of a submission. Raises FileNotFoundError if one is not there whole; of one
+        that cannot be looked at, reading it will say why."""
         files = tuple(
             SpooledFile(stored, self._directory / submission.id / str(index))
             for index, stored in enumerate(submission.files)
         )
         for file in files:
-            if file.path.stat().st_size != file.size:
+            if _size(file) != file.size:
                 raise FileNotFoundError(f"{file.path.name}: not {file.size} bytes long")
         return files
 
@@ -99,6 +100,15 @@ class SpoolFiles:
             for own in self._directory.iterdir():
                 if own.name not in submission_ids:
                     self.remove(own.name)
+
+
+def _size(file: SpooledFile) -> int:
+    try:
+        return file.path.stat().st_size
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return file.size
 
 
 def _place(content: Path | bytes, path: Path) -> None:

@@ -66,3 +66,19 @@ async def test_a_submission_brings_the_files_that_it_names(tmp_path: Path) -> No
     async with opened(tmp_path) as spool:
         with pytest.raises(ValueError, match="0 contents for 1 files"):
             await spool.put(with_files(b"a"), None)
+
+
+async def test_a_file_that_cannot_be_looked_at_keeps_no_others_from_going(tmp_path: Path) -> None:
+    async with opened(tmp_path) as spool:
+        stuck, good = with_files(b"a"), with_files(b"b")
+        await spool.put(stuck, None, [b"a"])
+        await spool.put(good, None, [b"b"])
+        file = tmp_path / "files" / stuck.id / "0"
+        file.unlink()
+        file.symlink_to(file)
+        first, second = await spool.oldest(2, MIB)
+        assert (first.submission.id, second.submission.id) == (stuck.id, good.id)
+        with pytest.raises(OSError, match="symbolic links"):
+            await first.files[0].is_whole()
+        assert await second.files[0].is_whole()
+        assert not spool.is_failed

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -109,3 +110,13 @@ def test_what_is_logged_before_the_end_of_a_process_is_written() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert '"event":"last words"' in done.stderr
+
+
+def test_text_that_is_not_unicode_is_logged_all_the_same() -> None:
+    program = (
+        "from contracts.runtime.telemetry import configure_logging, get_logger\n"
+        "configure_logging('gateway', 'json', 'info')\n"
+        "get_logger('gateway').info('odd', name='a\\udcff')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert json.loads(done.stderr)["name"] == "a\udcff"
