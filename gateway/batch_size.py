@@ -22,7 +22,8 @@ class BatchSize:
         if self.items == self._items_max:
             return
         share = seconds / self._deadline_seconds
-        if share < 0.5:
+        # Twice as large, and behind as large a one of another sender, it would still end in time.
+        if share < 0.2:
             self.items = min(2 * self.items, self._items_max)
         elif share > 0.75 and self.items < _ITEMS_FOR_LONG_WAYS:
             # So small a batch that takes nearly all of its time has a long way: a larger one may

@@ -23,8 +23,7 @@ def test_goodput_does_not_collapse_and_refusals_are_quick(
     tmp_path: Path, spool: str, plan: Plan
 ) -> None:
     found = asyncio.run(run_overload(tmp_path, plan, SPOOL=spool))
-    # On a crowded machine the slow one loses more batches; collapsed, it stored a quarter.
-    assert found.goodput >= (0.9 if plan.capacity > 256 else 0.4)
+    assert found.goodput >= 0.9
     assert found.statuses.keys() <= {200, 202, 503}
     assert found.statuses[503] > 0
     assert found.sent_away == []
