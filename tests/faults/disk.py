@@ -181,9 +181,15 @@ async def _restart_under(
 
 def _hit(calls: Path) -> Path | None:
     """The file of the call that failed, no directory: SQLite overlooks a failed sync of those."""
-    failed = (line for line in calls.read_text().splitlines() if "INJECTED" in line)
-    paths = (Path(line.partition("<")[2].partition(">")[0]) for line in failed)
-    return next((path for path in paths if not path.is_dir()), None)
+    paths: dict[str, Path] = {}
+    for line in calls.read_text().splitlines():
+        thread, _, call = line.partition(" ")
+        # The end of a call that others came amid names no file: its beginning did.
+        if "<... " not in call:
+            paths[thread] = Path(call.partition("<")[2].partition(">")[0])
+        if "INJECTED" in call and not paths[thread].is_dir():
+            return paths[thread]
+    return None
 
 
 def _is_fatal(hit: Path | None) -> bool:
