@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, help="instead of the time of a release")
     parser.add_argument("--seed", type=int, default=_SEED, help="to repeat a run")
     parser.add_argument("--json", type=Path, default=Path("torture.json"), metavar="FILE")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     unknown = set(options.names) - RUNS.keys()
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(RUNS)}")
