@@ -108,7 +108,7 @@ class _Shown:
 
 def _waiting(settings: Settings) -> int:
     """Submissions that this machine's gateways have acknowledged and not brought over yet."""
+    from gateway.spool.directory import numbered_spools, root_of
     from gateway.spool.summary import inspect
 
-    root = settings.spool_dir or settings.data_dir / "spool"
-    return sum(inspect(path).count for path in root.glob("*") if path.is_dir())
+    return sum(inspect(path).count for path in numbered_spools(root_of(settings)).values())

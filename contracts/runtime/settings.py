@@ -197,7 +197,9 @@ class Settings(BaseModel):
         description="Where a gateway keeps them; by default `spool` in the data directory.",
     )
     spool_bytes: int = Field(
-        2 * 1024**3, ge=1_048_576, description="Bytes a gateway's spool may hold, files included."
+        2 * 1024**3,
+        ge=1_048_576,
+        description="Bytes a gateway's spool may hold, with files and what was rejected.",
     )
     spool_free_bytes: int = Field(
         256 * 1024**2, ge=0, description="Bytes of its disk that the spool leaves free."
