@@ -1,5 +1,6 @@
 """Backups of both databases: what is in them, what they restore to, and what is refused."""
 
+import gzip
 import hashlib
 import importlib.util
 import io
@@ -164,11 +165,15 @@ async def test_a_damaged_archive_is_refused_and_leaves_nothing(
     archive = tmp_path / "backup.tar.gz"
     await backed_up(old, archive)
     whole = archive.read_bytes()
-    middle = len(whole) // 2
+    # A changed byte of what is packed may unpack to the same, so change what surely tells.
+    checksum = len(whole) - 8
+    unpacked = gzip.decompress(whole)
     damaged = [
-        whole[:middle],
+        whole[: len(whole) // 2],
         whole[:-1],
-        whole[:middle] + bytes([whole[middle] ^ 0x55]) + whole[middle + 1 :],
+        _with_changed_byte(whole, checksum),
+        gzip.compress(_with_changed_byte(unpacked, unpacked.index(CONTENT))),
+        gzip.compress(_with_changed_byte(unpacked, tarfile.BLOCKSIZE + 100)),
         b"",
         b"no archive",
     ]
@@ -180,6 +185,10 @@ async def test_a_damaged_archive_is_refused_and_leaves_nothing(
         assert [path for path in tmp_path.iterdir() if "restoring" in path.name] == []
     archive.write_bytes(whole)
     await restore(target, archive, quiet)
+
+
+def _with_changed_byte(content: bytes, position: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 0x55]) + content[position + 1 :]
 
 
 async def test_files_that_are_not_those_listed_are_refused(
