@@ -39,8 +39,8 @@ def opened(settings: Settings, directories: Sequence[Path]) -> Iterator[list[Spo
                     closing(
                         SpoolDisk(
                             directory,
-                            settings.spool_bytes,
-                            settings.spool_free_bytes,
+                            settings.spool_bytes_max,
+                            settings.spool_free_bytes_min,
                             SystemClock(),
                         )
                     )

@@ -223,7 +223,8 @@ class Gateway:
     def _describe(self) -> GatewayState:
         spool = self._fallback.spool
         name = f"{socket.gethostname()}, process {os.getpid()}"
-        return GatewayState(name, VERSION, self._is_draining, spool.count if spool else 0)
+        spooled = (spool.count if spool else 0) + self._fallback.left_behind
+        return GatewayState(name, VERSION, self._is_draining, spooled)
 
     def _levels(self) -> Levels:
         spool, leases = self._fallback.spool, self._fallback.leases
@@ -242,6 +243,7 @@ class Gateway:
             spool_bytes=spool.bytes if spool else 0,
             spool_rejected=spool.rejected_count if spool else 0,
             spool_rejected_bytes=spool.rejected_bytes if spool else 0,
+            spool_left_behind=self._fallback.left_behind,
             spool_oldest_seconds=spool.oldest_age_seconds if spool else 0.0,
             lease_units_unspent=leases.unspent if leases else 0,
             lease_units_spooled=leases.spooled if leases else 0,

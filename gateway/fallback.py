@@ -41,6 +41,7 @@ class Fallback:
         self.spool: Spool | None = None
         self.leases: LeaseBook | None = None
         self.shelter: Shelter | None = None
+        self._left_behind: LeftBehind | None = None
         self._is_wanted = settings.spool == "on"
         self._directory = root_of(settings) / str(worker)
         # One of them is enough; that of a worker that runs is never taken for one left behind.
@@ -50,6 +51,11 @@ class Fallback:
         self._outage = outage
         self._failure = failure
         self._clock = clock
+
+    @property
+    def left_behind(self) -> int:
+        """Submissions that wait in spools of workers that there are no more."""
+        return self._left_behind.count if self._left_behind else 0
 
     @property
     def has_room(self) -> bool:
@@ -89,7 +95,7 @@ class Fallback:
         keeper = LeaseKeeper(leases, self._upstream.state_leases)
         loops = {"the drain": drain.run(), "the lease keeper": keeper.run()}
         if self._spools_begin is not None:
-            left = LeftBehind(
+            left = self._left_behind = LeftBehind(
                 self._settings,
                 self._spools_begin,
                 self._upstream,

@@ -17,7 +17,7 @@ from gateway.holder import read_holder
 from gateway.lease_keeper import LeaseKeeper
 from gateway.leases import LeaseBook
 from gateway.outage import Outage
-from gateway.spool.directory import is_locked, numbered_spools, root_of
+from gateway.spool.directory import numbered_spools, root_of
 from gateway.spool.spool import Spool, SpoolError
 from gateway.spool.summary import inspect
 from gateway.upstream import Upstream
@@ -46,12 +46,21 @@ class LeftBehind:
         self._is_busy = is_busy
         self._clock = clock
         self._seen: set[Path] = set()
+        self._counts: dict[Path, int] = {}
+        self._open: Spool | None = None
         self._log = get_logger("gateway")
+
+    @property
+    def count(self) -> int:
+        """Submissions that wait in spools nobody has open, as of the last look, and in the one that
+        is drained now."""
+        return sum(self._counts.values()) + (self._open.count if self._open else 0)
 
     async def run(self) -> None:
         """Works until cancelled. A spool that cannot be worked with keeps none of the others."""
         while True:
-            for directory in await asyncio.to_thread(self._directories):
+            self._counts = await asyncio.to_thread(self._look)
+            for directory in self._to_empty():
                 try:
                     await self._empty(directory)
                 except (SpoolError, OSError) as error:
@@ -63,28 +72,31 @@ class LeftBehind:
     def _is_to_wait(self) -> bool:
         return self._outage.is_on or self._is_busy()
 
-    def _directories(self) -> list[Path]:
-        if self._is_to_wait():
-            return []
-        spools = numbered_spools(root_of(self._settings))
-        return [
-            directory
-            for number, directory in spools.items()
-            if number >= self._begin and self._has_something(directory)
-        ]
+    def _look(self) -> dict[Path, int]:
+        """How many submissions wait in each spool that is nobody's and can be read."""
+        spools = numbered_spools(root_of(self._settings)).items()
+        found = ((path, self._count(path)) for number, path in spools if number >= self._begin)
+        return {path: count for path, count in found if count is not None}
 
-    def _has_something(self, directory: Path) -> bool:
-        """Whether nobody has the spool, and it may hold leases or submissions: rejected ones may
-        have been put back into the queue since it was looked at."""
+    def _count(self, directory: Path) -> int | None:
         try:
-            is_free = not is_locked(directory)
-            return is_free and (directory not in self._seen or inspect(directory).count > 0)
+            summary = inspect(directory)
         except OSError as error:
             self._log.error("spool cannot be read", path=str(directory), error=str(error))
-            return False
+            return None
+        return None if summary.is_in_use else summary.count
+
+    def _to_empty(self) -> list[Path]:
+        """Spools that may hold leases or submissions: rejected ones may have been put back into
+        the queue since one was looked at."""
+        if self._is_to_wait():
+            return []
+        return [path for path, count in self._counts.items() if count or path not in self._seen]
 
     async def _empty(self, directory: Path) -> None:
         spool = await Spool.open_with(self._settings, directory, self._clock)
+        self._open = spool
+        del self._counts[directory]
         try:
             count = spool.count
             holder = await asyncio.to_thread(read_holder, directory)
@@ -100,4 +112,6 @@ class LeftBehind:
             if count:
                 self._log.warning("spool left behind drained", path=str(directory), count=count)
         finally:
+            self._counts[directory] = spool.count
+            self._open = None
             await spool.close()

@@ -31,6 +31,7 @@ class Levels:
     spool_bytes: int
     spool_rejected: int
     spool_rejected_bytes: int
+    spool_left_behind: int
     spool_oldest_seconds: float
     lease_units_unspent: int
     lease_units_spooled: int
@@ -56,7 +57,11 @@ _HELP = {
     "spool_rejected": ("spool_rejected", "Spooled submissions that the backend refused."),
     "spool_rejected_bytes": (
         "spool_rejected_bytes",
-        "Their size, files included; it counts towards FORMFLOW_SPOOL_BYTES.",
+        "Their size, files included; it counts towards FORMFLOW_SPOOL_MAX_MB.",
+    ),
+    "spool_left_behind": (
+        "spool_left_behind_submissions",
+        "Submissions that wait in spools of workers that there are no more.",
     ),
     "spool_oldest_seconds": ("spool_oldest_seconds", "Since the oldest that waits was received."),
     "lease_units_unspent": ("lease_units_unspent", "Units of quotas that may still be promised."),

@@ -25,6 +25,7 @@ from contracts.runtime.endpoints import origin_at, parse_endpoint, parse_peer
 
 PREFIX = "FORMFLOW_"
 _FILE_SUFFIX = "_FILE"
+_MEGABYTE = 1024 * 1024
 GATEWAY_PORT = 8787
 # Which product the command line speaks to: no setting of a process.
 _OF_THE_COMMAND_LINE = {f"{PREFIX}URL", f"{PREFIX}KEY"}
@@ -196,13 +197,14 @@ class Settings(BaseModel):
         None,
         description="Where a gateway keeps them; by default `spool` in the data directory.",
     )
-    spool_bytes: int = Field(
-        2 * 1024**3,
-        ge=1_048_576,
-        description="Bytes a gateway's spool may hold, with files and what was rejected.",
+    spool_max_mb: int = Field(
+        2048,
+        ge=1,
+        description="Megabytes (2^20 bytes) a gateway's spool may hold, with files and what was "
+        "rejected.",
     )
-    spool_free_bytes: int = Field(
-        256 * 1024**2, ge=0, description="Bytes of its disk that the spool leaves free."
+    spool_min_free_mb: int = Field(
+        256, ge=0, description="Megabytes of its disk that the spool leaves free."
     )
     problem_base: str = Field(
         "https://formflow.cc/problems", description="The prefix of every problem's `type`."
@@ -259,6 +261,16 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least serious log lines that are written."
     )
+
+    @property
+    def spool_bytes_max(self) -> int:
+        """Bytes a gateway's spool may hold."""
+        return self.spool_max_mb * _MEGABYTE
+
+    @property
+    def spool_free_bytes_min(self) -> int:
+        """Bytes of its disk that the spool leaves free."""
+        return self.spool_min_free_mb * _MEGABYTE
 
     def sqlalchemy_url(self) -> str:
         """The database URL with its asynchronous driver."""

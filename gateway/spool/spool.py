@@ -96,8 +96,8 @@ class Spool:
         """``open`` within the bounds of a gateway's settings."""
         return await cls.open(
             directory,
-            bytes_max=settings.spool_bytes,
-            free_bytes_min=settings.spool_free_bytes,
+            bytes_max=settings.spool_bytes_max,
+            free_bytes_min=settings.spool_free_bytes_min,
             clock=clock,
         )
 

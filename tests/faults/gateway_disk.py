@@ -48,7 +48,7 @@ async def run_full_gateway(directory: Path, seconds: float) -> FullGateway:
     with faulty_fleet(directory, gateways=1) as fleet:
         command = [sys.executable, "-m", "formflow"]
         disk = SmallDisk(fleet, "gateway-0", _DISK_MIB, command)
-        fleet.overrides["gateway-0"] = {"SPOOL_FREE_BYTES": "0"}
+        fleet.overrides["gateway-0"] = {"SPOOL_MIN_FREE_MB": "0"}
         await asyncio.to_thread(start_all, fleet)
         ledger = Ledger()
         visitors = Crowd(fleet.gateways, pause_seconds=0.1).start(ledger, "full")

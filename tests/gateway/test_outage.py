@@ -385,9 +385,7 @@ async def test_metrics_tell_of_the_outage(tmp_path: Path) -> None:
 
 async def test_a_full_spool_refuses_before_the_body_is_read(tmp_path: Path) -> None:
     backend = backend_with()
-    async with running_gateway(
-        backend, spool="on", data_dir=tmp_path, spool_bytes=1_048_576
-    ) as gateway:
+    async with running_gateway(backend, spool="on", data_dir=tmp_path, spool_max_mb=1) as gateway:
         await gateway.post(URL, data=FIELDS)
         backend.is_down = True
         large = FIELDS | {"message": "x" * 9_000}

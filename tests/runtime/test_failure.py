@@ -126,7 +126,7 @@ async def test_the_end_of_the_block_is_none(loop: Callable[[], Loop]) -> None:
 async def running_gateway(directory: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway with every part that it may have."""
     settings = load_settings(
-        environ={}, data_dir=directory, internal_token=TOKEN, spool_free_bytes=0
+        environ={}, data_dir=directory, internal_token=TOKEN, spool_min_free_mb=0
     )
     gateway = Gateway(settings, transport=MiniBackend().transport())
     async with gateway.running(), client_of(gateway) as client:
