@@ -66,8 +66,9 @@ class Database:
     Errors of our own statements are raised as they are.
     """
 
-    def __init__(self, url: str) -> None:
-        """``url`` names an asynchronous driver: ``sqlite+aiosqlite`` or ``postgresql+asyncpg``."""
+    def __init__(self, url: str, *, is_patient: bool = False) -> None:
+        """``url`` names an asynchronous driver: ``sqlite+aiosqlite`` or ``postgresql+asyncpg``. If
+        it ``is_patient``, statements on PostgreSQL take as long as they need."""
         self.url = url
         self.file = file_of(url)
         self.is_sqlite = self.file is not None
@@ -76,7 +77,7 @@ class Database:
             self._writer = sqlite_engine(url, _PRAGMAS, "BEGIN IMMEDIATE", 1)
             self._reader = sqlite_engine(url, _PRAGMAS, "BEGIN", _SQLITE_READERS)
         else:
-            self._writer = self._reader = postgresql_engine(url)
+            self._writer = self._reader = postgresql_engine(url, is_patient=is_patient)
         # A commit whose fsync failed may or may not be on the disk: nothing more is promised on it.
         self.failure = Failure()
         self._write_turn = asyncio.Lock()

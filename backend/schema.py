@@ -73,7 +73,8 @@ async def migrate(url: str, attempts: int = 5) -> None:
             held it at each attempt, and nothing was changed.
         Rejected: UNAVAILABLE.
     """
-    database = Database(url)
+    # An index of a large table takes minutes to build.
+    database = Database(url, is_patient=True)
     try:
         for attempt in range(1, attempts + 1):
             try:
