@@ -55,7 +55,8 @@ class UndecodableMessage(ValueError):
 @dataclass(frozen=True, slots=True)
 class GatewayState:
     """What a gateway says of itself with each poll of the feed: its name, its version, whether it
-    is being stopped, and how many submissions wait in its spool."""
+    is being stopped, and how many submissions wait in its spool and in those that it drains for
+    workers that there are no more."""
 
     name: str
     version: str

@@ -18,7 +18,10 @@ class Gateway(BaseModel):
     status: Literal["serving", "draining", "silent"] = Field(
         description="`draining`: it is being stopped. `silent`: not heard of for 15 seconds."
     )
-    spooled: int = Field(description="Submissions that wait in its spool.")
+    spooled: int = Field(
+        description="Submissions that wait in its spool, and in those of workers that there are no "
+        "more, which one gateway drains for them."
+    )
     seen_seconds_ago: float = Field(examples=[1.2])
 
     @classmethod
