@@ -26,6 +26,9 @@ _LOAD_SECONDS = 0.5
 _HIT_SECONDS_MAX = 5.0
 _MISSES_MAX = 4
 _MAILBOX = "mail"
+_DATABASE = "formflow.db"
+_DATABASE_LOG = "formflow.db-wal"
+_WRITE = "pwrite64"
 ANSWER_SECONDS = 10.0
 Service = Literal["backend", "gateway-0"]
 SERVICES: tuple[Service, ...] = ("backend", "gateway-0")
@@ -61,14 +64,23 @@ class Injection:
     when: str
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The call that failed: the file, and whether its thread had written there since it last synced
+    it."""
+
+    path: Path
+    is_written: bool
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What came of an injection. ``hit`` is the file of the call that failed, None if none did;
-    ``exit_status`` is None if the process went on; ``slowest`` is in seconds."""
+    """What came of an injection. ``hit`` is None if no call failed; ``exit_status`` is None if the
+    process went on; ``slowest`` is in seconds."""
 
     injection: Injection
     statuses: Counter[int]
-    hit: Path | None
+    hit: Hit | None
     exit_status: int | None
     slowest: float
     log: str
@@ -155,7 +167,7 @@ async def _inject(
     return Outcome(injection, seen.statuses, hit, status, slowest, fleet.log(name))
 
 
-async def _until_hit(calls: Path) -> Path | None:
+async def _until_hit(calls: Path) -> Hit | None:
     deadline = asyncio.get_running_loop().time() + _HIT_SECONDS_MAX
     while asyncio.get_running_loop().time() < deadline:
         if hit := _hit(calls):
@@ -171,30 +183,41 @@ async def _restart_under(
     fleet.kill(name)
     rule = f"inject={injection.call}:error={injection.error}:when={injection.when}"
     # -D: the process is our child, not strace's.
-    strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-y", "-o", str(calls), "-e", rule]
-    fleet.commands[name] = [*strace, "-e", f"trace={injection.call}", *command]
+    strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-y", "-s", "0", "-o", str(calls)]
+    trace = f"trace={injection.call},{_WRITE}"
+    fleet.commands[name] = [*strace, "-e", rule, "-e", trace, *command]
     fleet.spawn(name)
     await asyncio.to_thread(
         until, lambda: fleet.exit_status(name) is not None or fleet.get(name, "/livez")[0] == 200
     )
 
 
-def _hit(calls: Path) -> Path | None:
-    """The file of the call that failed, no directory: SQLite overlooks a failed sync of those."""
-    paths: dict[str, Path] = {}
+def _hit(calls: Path) -> Hit | None:
+    """The call that failed, of a file and no directory: SQLite overlooks a failed sync of those."""
+    begun: dict[str, Hit] = {}
+    written: set[tuple[str, Path]] = set()
     for line in calls.read_text().splitlines():
         thread, _, call = line.partition(" ")
         # The end of a call that others came amid names no file: its beginning did.
         if "<... " not in call:
-            paths[thread] = Path(call.partition("<")[2].partition(">")[0])
-        if "INJECTED" in call and not paths[thread].is_dir():
-            return paths[thread]
+            path = Path(call.partition("<")[2].partition(">")[0])
+            begun[thread] = Hit(path, (thread, path) in written)
+            if call.lstrip().startswith(_WRITE):
+                written.add((thread, path))
+            else:
+                written.discard((thread, path))
+        if "INJECTED" in call and not begun[thread].path.is_dir():
+            return begun[thread]
     return None
 
 
-def _is_fatal(hit: Path | None) -> bool:
-    """Whether a failed sync must end the process. A mail is written anew before it counts."""
-    return hit is not None and _MAILBOX not in hit.parts
+def _is_fatal(hit: Hit | None) -> bool:
+    """Whether a failed sync must end the process. A mail is written anew before it counts. What
+    SQLite copies from its log into the database stays in the log until a later copy is synced; and
+    that it syncs the log before, too, adds nothing to the syncs of the commits."""
+    if hit is None or _MAILBOX in hit.path.parts or hit.path.name == _DATABASE:
+        return False
+    return hit.is_written or hit.path.name != _DATABASE_LOG
 
 
 class SmallDisk:

@@ -18,7 +18,7 @@ from tests.faults.spoilt import command
 @pytest.mark.parametrize(
     "injection",
     [
-        Injection("backend", "fdatasync", "EIO", "3"),
+        Injection("backend", "fdatasync", "EIO", "6"),
         Injection("gateway-0", "fdatasync", "EIO", "6"),
         Injection("backend", "pwrite64", "ENOSPC", "6..40"),
     ],
@@ -38,7 +38,7 @@ def test_nothing_acknowledged_is_lost_when_a_call_fails(
 @pytest.mark.parametrize(
     "injection",
     [
-        Injection("backend", "fdatasync", "EIO", "3"),
+        Injection("backend", "fdatasync", "EIO", "6"),
         Injection("gateway-0", "fdatasync", "EIO", "6"),
     ],
     ids=lambda injection: injection.service,
