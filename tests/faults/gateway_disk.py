@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import secrets
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -125,7 +126,8 @@ async def _refused_as_browser(fleet: FaultyFleet) -> Answer:
 async def _post_as_browser(fleet: FaultyFleet) -> Answer:
     connection = Connection(fleet.gateways[0])
     try:
-        fields = {"message": BROWSER_TEXT}
+        # One that is taken is not to look like another one that is.
+        fields = {"message": BROWSER_TEXT, "n": secrets.token_hex(8)}
         return await connection.post("/v1/f/demo", fields, {"Accept": "text/html"})
     finally:
         connection.close()
