@@ -16,8 +16,9 @@ from backend.db import Database
 from backend.transaction import Transaction
 from contracts.problems import Problem, Rejected
 
-_STATEMENT_SECONDS = 0.3
-_IDLE_MS = 300
+# Longer than any of the statements takes on a busy machine.
+_STATEMENT_SECONDS = 1.5
+_IDLE_MS = 1_500
 # For the statement, the end of its connection, and what a busy machine takes.
 _BOUND_SECONDS = 9.0
 # Ten connections that stay, and five more for a while.
