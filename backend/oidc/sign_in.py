@@ -20,7 +20,7 @@ from backend.schemas import EmailAddress
 from backend.sealing import Sealer
 from backend.sessions.beginning import NewSession, begin_session
 from backend.sessions.sign_up import SignUp
-from backend.sessions.store import UserRow, find_user, find_user_of
+from backend.sessions.store import UserRow, find_user
 from contracts.runtime.clock import Clock
 
 REFRESH_MS = 5 * 60 * 1000
@@ -120,10 +120,7 @@ class ProviderSignIn:
         """The member of a verified address, who has the identity from now on; raises SignInRefused
         if there is none."""
         email = self._verified_address(person)
-        user = await find_user_of(connection, email)
-        if user is None and await self._sign_up.admits(connection, email, now_ms):
-            user_id = await self._sign_up.add_account(connection, email, caller, now_ms)
-            user = await find_user(connection, user_id)
+        user = await self._sign_up.find_or_add(connection, email, caller, now_ms)
         if user is None:
             raise SignInRefused(
                 f"Nobody who has joined here has the address {email}. If you are invited, accept "

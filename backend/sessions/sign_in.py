@@ -139,12 +139,7 @@ class SignIn:
     ) -> UserRow | None:
         if link.user_id is not None:
             return await store.find_user(connection, link.user_id)
-        email = link.email or ""
-        user = await store.find_user_of(connection, email)
-        if user is not None or not await self._sign_up.admits(connection, email, now_ms):
-            return user
-        user_id = await self._sign_up.add_account(connection, email, caller, now_ms)
-        return await store.find_user(connection, user_id)
+        return await self._sign_up.find_or_add(connection, link.email or "", caller, now_ms)
 
 
 def _link(

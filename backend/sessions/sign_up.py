@@ -10,6 +10,7 @@ from backend.caller import Caller
 from backend.db import Connection
 from backend.members.addresses import make_room
 from backend.members.store import MemberRow, insert_member, is_address_free
+from backend.sessions.store import UserRow, find_user, find_user_of
 from contracts.ids import new_id
 
 
@@ -24,10 +25,25 @@ class SignUp:
         """Whether whoever reads an address, in lower case, may make an account."""
         return self.is_open and await is_address_free(connection, email, now_ms)
 
-    async def add_account(
+    async def find_or_add(
         self, connection: Connection, email: str, caller: Caller, now_ms: int
-    ) -> str:
-        """Makes the account of an address; the id of its owner. Raises AddressTaken."""
+    ) -> UserRow | None:
+        """The member, who has joined, of an address in lower case that whoever asks has shown to
+        read; of a new account if there is none and strangers may make one, else None.
+
+        Raises:
+            AddressTaken: it was signed up at this moment; the transaction is spent.
+        """
+        user = await find_user_of(connection, email)
+        if user is not None:
+            return user
+        if not await self.admits(connection, email, now_ms):
+            # Perhaps taken between the two looks, by another request of the same person.
+            return await find_user_of(connection, email)
+        return await find_user(connection, await self._add(connection, email, caller, now_ms))
+
+    async def _add(self, connection: Connection, email: str, caller: Caller, now_ms: int) -> str:
+        """The id of the owner."""
         account_id, user_id = new_id("acc", now_ms), new_id("usr", now_ms)
         await insert_account(connection, account_id, email, self.plan, now_ms)
         await make_room(connection, account_id, email, now_ms)

@@ -15,6 +15,7 @@ from backend.changes import create_state
 from backend.db import Database
 from backend.management import Services, create_services
 from backend.members.service import INVITATIONS_PER_HOUR
+from backend.members.store import is_address_free
 from backend.sessions.desk import PER_ADDRESS, PER_CLIENT, WAITING_MAX
 from backend.tables import accounts, metadata, sessions, users
 from backend.tokens import digest_of, is_token, mint_token
@@ -374,6 +375,30 @@ async def test_two_links_of_a_stranger_used_at_once_make_one_account(
         assert first["account"] == second["account"]
         services.clock.advance(1)  # type: ignore[attr-defined]
     assert await rows(services, accounts) == 1 + PER_ADDRESS
+
+
+# SQLite has one writer: there nothing comes between the two looks.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("sign_up", ["open"])
+@pytest.mark.usefixtures("account")
+async def test_a_link_signs_in_whose_address_was_signed_up_between_two_looks(
+    client: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        await ask(client, "new@example.com")
+    made = await letters(services, "account.sign_in")
+    first, second = (token_of(letter["link"]) for letter in made)
+    answers = []
+
+    async def use_the_other_first(*arguments: Any) -> bool:
+        monkeypatch.undo()
+        answers.append(await sign_in(client, second))
+        return await is_address_free(*arguments)
+
+    monkeypatch.setattr("backend.sessions.sign_up.is_address_free", use_the_other_first)
+    answers.append(await sign_in(client, first))
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json()["account"] == answers[1].json()["account"]
 
 
 @pytest.mark.parametrize("sign_up", ["open"])
