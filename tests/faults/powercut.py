@@ -133,6 +133,7 @@ async def run_cuts(directory: Path, plan: Plan) -> Outcome:
         for name in fleet.names:
             fleet.overrides[name] = {"DATA_DIR": str(disk.make_directory(name))}
         await asyncio.to_thread(start_all, fleet)
+        await asyncio.to_thread(_copy_log, disk.directory / "backend" / "formflow.db")
         return await _cut_under_load(fleet, disk, plan)
 
 
@@ -158,6 +159,12 @@ async def _cut_under_load(fleet: FaultyFleet, disk: ForgetfulMount, plan: Plan) 
     verdict = await judge(fleet, ledger)
     fleet.stop()
     return Outcome(verdict, ledger, corrupt)
+
+
+def _copy_log(path: Path) -> None:
+    """Has the form itself on the disk: without it a spoilt backend refuses all that is drained."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
 
 async def _until_queued(ledger: Ledger) -> None:
