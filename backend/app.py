@@ -200,9 +200,10 @@ class Backend:
 
     async def _metrics(self, _: Request) -> Response:
         durability = await self._database.durability()
+        log_bytes = await self._database.log_bytes()
         async with self._database.read() as connection:
             backlog = await delivery_store.counts(connection)
-        body = exposition(self._commits, self._delivery_counts, backlog, durability)
+        body = exposition(self._commits, self._delivery_counts, backlog, durability, log_bytes)
         return Response(body, headers={"content-type": CONTENT_TYPE})
 
     async def _readyz(self, _: Request) -> Response:

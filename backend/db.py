@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from backend.database_errors import has_lost_race, is_away
 from backend.engines import postgresql_engine, sqlite_engine
 from backend.sqlite_check import check_file
-from backend.sqlite_file import ensure_file
+from backend.sqlite_file import ensure_file, size_of_log
 from backend.sqlite_thread import SqliteThread, has_disk_failed
 from backend.transaction import SqlalchemyTransaction, Transaction
 from contracts.problems import Problem, Rejected
@@ -150,6 +150,13 @@ class Database:
                     name: str((await connection.execute(text(f"SHOW {name}"))).scalar_one())
                     for name in ("fsync", "synchronous_commit", "full_page_writes")
                 }
+
+    async def log_bytes(self) -> int | None:
+        """The size of SQLite's write-ahead log, which grows while SQLite cannot copy it into the
+        database; None on PostgreSQL."""
+        if self.file is None:
+            return None
+        return await asyncio.to_thread(size_of_log, self.file)
 
     async def close(self) -> None:
         """Closes every connection; nothing may be used afterwards."""

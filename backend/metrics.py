@@ -32,8 +32,9 @@ def exposition(
     deliveries: DeliveryCounts,
     backlog: Backlog,
     durability: Mapping[str, str],
+    log_bytes: int | None,
 ) -> bytes:
-    """The metrics in Prometheus's text format."""
+    """The metrics in Prometheus's text format; ``log_bytes`` is None on PostgreSQL."""
     # Imported when it is first asked for: a backend that nobody scrapes starts without it.
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.metrics_core import (
@@ -58,9 +59,16 @@ def exposition(
             )
             for labels, count in deliveries.attempts.items():
                 attempts.add_metric(labels, count)
+            log = GaugeMetricFamily(
+                "formflow_sqlite_log_bytes",
+                "Bytes of SQLite's write-ahead log, which grows while it cannot be copied.",
+            )
+            if log_bytes is not None:
+                log.add_metric([], log_bytes)
             return [
                 items,
                 attempts,
+                log,
                 GaugeMetricFamily(
                     "formflow_outbox_rows",
                     "Rows of the outbox: events of which no deliveries are made yet.",

@@ -32,6 +32,14 @@ def ensure_file(path: Path) -> None:
             )
 
 
+def size_of_log(path: Path) -> int:
+    """The bytes of the write-ahead log of the database at a path; 0 if there is none."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _create(path: Path) -> None:
     with TemporaryDirectory(prefix=".new-", dir=path.parent) as directory:
         made = Path(directory) / path.name

@@ -1,10 +1,11 @@
 """What gateway and backend tell Prometheus, on a running product."""
 
+import re
 from pathlib import Path
 
 import httpx
 
-from tests.support.processes import Product
+from tests.support.processes import Product, until
 
 
 def test_a_backend_tells_what_waits_for_delivery(product: Product) -> None:
@@ -20,3 +21,15 @@ def test_a_backend_tells_what_waits_for_delivery(product: Product) -> None:
     }
     documented = Path("docs/delivery.md").read_text()
     assert [name for name in told if name not in documented] == []
+
+
+def test_a_backend_tells_how_much_sqlite_has_not_copied_yet(product: Product) -> None:
+    def log_bytes() -> int:
+        text = httpx.get(f"{product.first['backend_url']}/metrics").raise_for_status().text
+        [size] = re.findall(r"^formflow_sqlite_log_bytes (\S+)$", text, re.MULTILINE)
+        return int(float(size))
+
+    log = product.data_dir / "formflow.db-wal"
+    with product.client() as client:
+        client.post(f"/v1/f/{product.first['demo_form']}", data={"n": "1"}).raise_for_status()
+    until(lambda: 0 < log_bytes() == log.stat().st_size)
