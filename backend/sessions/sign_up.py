@@ -34,13 +34,10 @@ class SignUp:
         Raises:
             AddressTaken: it was signed up at this moment; the transaction is spent.
         """
-        user = await find_user_of(connection, email)
-        if user is not None:
-            return user
-        if not await self.admits(connection, email, now_ms):
-            # Perhaps taken between the two looks, by another request of the same person.
-            return await find_user_of(connection, email)
-        return await find_user(connection, await self._add(connection, email, caller, now_ms))
+        # In this order: whom the first look finds in the way is there for the second.
+        if await self.admits(connection, email, now_ms):
+            return await find_user(connection, await self._add(connection, email, caller, now_ms))
+        return await find_user_of(connection, email)
 
     async def _add(self, connection: Connection, email: str, caller: Caller, now_ms: int) -> str:
         """The id of the owner."""
