@@ -55,9 +55,12 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
+# An editable package is not compiled as it is installed. Where PYTHONDONTWRITEBYTECODE is set, as in
+# many images, each process would compile it as it starts: 1.3 s instead of 0.8 s for a backend.
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/.python
 	$(PIP) --require-hashes --no-deps -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q contracts gateway backend formflow loadtests
 	touch $@
 
 # The JavaScript clients of the tests; without npm those tests skip.
@@ -67,4 +70,5 @@ $(VENV)/.clients: tests/clients/package-lock.json | $(VENV)/.python
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	$(PIP) --require-hashes --no-deps -r requirements-dev.lock
+	$(BIN)/python -m compileall -q tests
 	touch $@
