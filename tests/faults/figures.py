@@ -22,6 +22,7 @@ RUNS: dict[str, Callable[[Path, Size], Awaitable[Figure]]] = {
     "feed-cut": fleet_figures.feed_cut,
     "outage": fleet_figures.outage_by_kill,
     "hang": fleet_figures.outage_by_hang,
+    "overload": fleet_figures.overload_of_backend,
     "addresses": fleet_figures.address_flood,
     "slugs": fleet_figures.slug_flood,
     "key-flood": fleet_figures.key_flood,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
-from tests.faults import clocks, floods, outage, rolling
+from tests.faults import clocks, floods, outage, overload, rolling
 from tests.faults.feedcut import run_feed_cut
 from tests.faults.figure import MIB, Figure, Size
 from tests.faults.fleet import FaultyFleet, faulty_fleet, start_all
@@ -134,6 +134,41 @@ async def outage_by_kill(directory: Path, size: Size) -> Figure:
 async def outage_by_hang(directory: Path, size: Size) -> Figure:
     """F10: the backend hangs."""
     return await _outage(directory, size, "hang")
+
+
+async def overload_of_backend(directory: Path, size: Size) -> Figure:
+    """F11: twice as many come as a backend takes, also one too slow for two full batches."""
+    seconds, found = size.long(20.0, 8.0), {}
+    for capacity, spool in ((400.0, "on"), (400.0, "off"), (100.0, "off")):
+        plan = overload.Plan(capacity, seconds=seconds, spool=spool)
+        name = f"{capacity:.0f} a second, spool {spool}"
+        (directory / name).mkdir()
+        found[name] = await overload.run_overload(directory / name, plan)
+    runs = found.values()
+    return Figure(
+        "F11",
+        "overload 2×, of the backend",
+        "goodput ≥ 90 %; accepted p99 < 250 ms; refusals p99 < 20 ms, each invited back",
+        {
+            name: {
+                "goodput": round(run.goodput, 2),
+                "after, s": round(run.after_seconds, 1),
+                "accepted p99, ms": round(run.accepted_p99_seconds * 1000),
+                "refused p99, ms": round(run.refused_p99_seconds * 1000),
+                "sent away": len(run.sent_away),
+                "grown, MiB": round(run.grown_bytes / MIB, 1),
+            }
+            for name, run in found.items()
+        },
+        not any((run.lost, run.doubled, run.sent_away) != ([], [], []) for run in runs),
+        f"{seconds} s each",
+        is_fast=all(
+            run.goodput >= 0.9
+            and run.accepted_p99_seconds < 0.25
+            and run.refused_p99_seconds < 0.02
+            for run in runs
+        ),
+    )
 
 
 async def address_flood(directory: Path, size: Size) -> Figure:

@@ -147,6 +147,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
     "window-by-wall-clock": spoilt_fleet.window_by_wall_clock,
     "drain-at-once": spoilt_fleet.drain_at_once,
     "probe-with-all": spoilt_fleet.probe_with_all,
+    "full-batches": spoilt_fleet.full_batches,
     "bind-no-key": spoilt_fleet.bind_no_key,
     "trust-gateway-keys": spoilt_fleet.trust_gateway_keys,
     "deaf-to-keys": spoilt_fleet.deaf_to_keys,

@@ -11,6 +11,7 @@ import backend.internal.posting_keys
 import contracts.runtime.ratelimit
 import contracts.runtime.serving
 import contracts.runtime.windows
+import gateway.batch_size
 import gateway.bounded
 import gateway.config.keys
 import gateway.idempotency
@@ -50,6 +51,12 @@ def probe_with_all() -> None:
     """A gateway that sends every post to the backend first, however many have failed."""
     outage: Any = gateway.outage.Outage
     outage.begin = lambda *_: None
+
+
+def full_batches() -> None:
+    """A gateway whose batches stay as large, however many of them end too late."""
+    size: Any = gateway.batch_size.BatchSize
+    size.note_failure = lambda *_: None
 
 
 def bind_no_key() -> None:
