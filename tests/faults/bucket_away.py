@@ -16,7 +16,7 @@ from tests.support.s3 import Fault, S3Proxy, bucket_environment, s3_proxy, s3_se
 
 FILE = b"what is in the file" * 1000
 _BUCKET = "a-bucket"
-_DRAIN_SECONDS = 30.0
+_DRAIN_SECONDS = 60.0
 _BOUNDARY = "a-boundary"
 
 

@@ -17,7 +17,7 @@ from tests.faults.ledger import Crowd, Ledger, stop
 from tests.support.processes import until
 
 _PAGE_BYTES = 4096
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _LINES_MAX = 5
 _LOAD_SECONDS = 1.0
 WRONG = frozenset({"silent", "trace", "hung", "corrupt"})

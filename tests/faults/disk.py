@@ -20,16 +20,17 @@ from tests.faults.ledger import Crowd, Ledger, stop
 from tests.faults.verdict import Verdict, judge
 from tests.support.processes import until
 
-_WARM_SECONDS = 0.3
+_WARM_SECONDS_MAX = 20.0
 # How long the load goes on after a call of a disk that is full, and until a call is made at all.
 _LOAD_SECONDS = 0.5
 _HIT_SECONDS_MAX = 5.0
 _MISSES_MAX = 4
+_A_FORM = b"formflow_cached_forms 1.0"
 _MAILBOX = "mail"
 _DATABASE = "formflow.db"
 _DATABASE_LOG = "formflow.db-wal"
 _WRITE = "pwrite64"
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 15.0
 Service = Literal["backend", "gateway-0"]
 SERVICES: tuple[Service, ...] = ("backend", "gateway-0")
 _FORMFLOW = (sys.executable, "-m", "formflow")
@@ -151,7 +152,7 @@ async def _inject(
     visitors = Crowd(fleet.gateways).start(seen, f"{injection.call}-{injection.when}")
     if name != "backend":
         # The gateway has to have heard of the form.
-        await asyncio.sleep(_WARM_SECONDS)
+        await asyncio.to_thread(until, lambda: _holds_a_form(fleet, name), _WARM_SECONDS_MAX)
         fleet.kill("backend")
     hit = await _until_hit(calls)
     ends = injection.error == "EIO" and _is_fatal(hit)
@@ -165,6 +166,10 @@ async def _inject(
     ledger.entries += seen.entries
     slowest = max(seen.seconds, default=0.0)
     return Outcome(injection, seen.statuses, hit, status, slowest, fleet.log(name))
+
+
+def _holds_a_form(fleet: FaultyFleet, name: str) -> bool:
+    return _A_FORM in fleet.get(name, "/metrics")[1].splitlines()
 
 
 async def _until_hit(calls: Path) -> Hit | None:

@@ -21,7 +21,7 @@ from tests.support.processes import until
 _DISK_MIB = 128
 _PIECE = bytes(1024**2)
 _PIECES = 4
-_WAIT_SECONDS = 10.0
+_WAIT_SECONDS = 40.0
 _SPOOLED = re.compile(rb"^formflow_spool_submissions(?:\{[^}]*\})? (\d+)", re.MULTILINE)
 _BOUNDARY = "a-boundary"
 BROWSER_TEXT = "What I have written & would hate to lose"

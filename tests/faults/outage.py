@@ -12,7 +12,7 @@ import orjson
 from contracts import internal
 from tests.faults.fleet import FaultyFleet, faulty_fleet, start_all
 from tests.faults.paced import PacedVisitors, p99_ms
-from tests.faults.proxy import FaultyProxy, faulty_proxy
+from tests.faults.proxy import FaultyProxy, Request, faulty_proxy
 from tests.faults.verdict import read_rows
 from tests.faults.wire import Answer, Connection
 
@@ -40,7 +40,8 @@ class Plan:
 class Outcome:
     """What a run found. Times in milliseconds are 99th percentiles; ``peak_ratio`` is the largest
     number of submissions that the backend got in one of the first five seconds after its return,
-    over the rate; ``probes_at_once`` the most batches under way while it was away."""
+    over the rate, and ``drained_ratio`` of those from the spools, over the others of that second if
+    these were more; ``probes_at_once`` the most batches under way while it was away."""
 
     statuses_away: dict[int, int]
     calm_ms: float
@@ -49,6 +50,7 @@ class Outcome:
     after_ms: float
     drain_seconds: float
     peak_ratio: float
+    drained_ratio: float
     first_seconds: list[int]
     probes_at_once: int
     probes: int
@@ -117,7 +119,13 @@ async def _outcome(
         for request in proxy.requests
         if noticed <= request.at < times.back and request.path == internal.SUBMISSIONS
     ]
-    first = [_items_in(proxy, times.back + n) for n in range(int(_RETURN_SECONDS))]
+    seconds = [_batches_in(proxy, times.back + n) for n in range(int(_RETURN_SECONDS))]
+    first = [sum(each.items for each in second) for second in seconds]
+    drained = [sum(each.promised for each in second) for second in seconds]
+    ratios = [
+        promised / max(items - promised, plan.rate)
+        for items, promised in zip(first, drained, strict=True)
+    ]
     return Outcome(
         statuses_away=dict(Counter(sample.status for sample in away)),
         calm_ms=p99_ms(visitors.between(times.calm, times.left)),
@@ -126,6 +134,7 @@ async def _outcome(
         after_ms=p99_ms(visitors.between(times.back, times.over)),
         drain_seconds=round(times.drained - times.back, 1),
         peak_ratio=round(max(first) / plan.rate, 2),
+        drained_ratio=round(max(ratios), 2),
         first_seconds=first,
         probes_at_once=max((request.under_way for request in probes), default=0),
         probes=len(probes),
@@ -134,8 +143,9 @@ async def _outcome(
     )
 
 
-def _items_in(proxy: FaultyProxy, start: float) -> int:
-    return sum(each.items for each in proxy.requests if start <= each.at < start + 1.0)
+def _batches_in(proxy: FaultyProxy, start: float) -> list[Request]:
+    """The batches of a second; other requests have no items."""
+    return [each for each in proxy.requests if start <= each.at < start + 1.0]
 
 
 async def visit_first_while_hanging(directory: Path, seconds: float) -> Answer:

@@ -22,9 +22,9 @@ from tests.faults.ledger import Crowd, Ledger, stop
 from tests.faults.verdict import Verdict, judge
 from tests.support.processes import until
 
-_MOUNT_SECONDS = 10.0
+_MOUNT_SECONDS = 30.0
 _SPOOLED_SHARE = 0.7
-_SPOOL_SECONDS_MAX = 10.0
+_SPOOL_SECONDS_MAX = 40.0
 
 
 def why_not() -> str | None:

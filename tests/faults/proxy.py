@@ -15,13 +15,15 @@ _SEED = 20261121
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request that came through: when (monotonic), where to, the submissions in it, and how
-    many requests of batches were under way then, with it."""
+    """One request that came through: when (monotonic), where to, the submissions in it, how many
+    requests of batches were under way then, with it, and how many of the submissions had been
+    acknowledged before."""
 
     at: float
     path: str
     items: int
     under_way: int
+    promised: int
 
 
 @dataclass
@@ -80,10 +82,11 @@ class FaultyProxy:
         is_lost_before, is_lost_behind = self._losses(is_batch=is_batch)
         self._under_way += is_batch
         try:
-            items = len(internal.decode_batch(body)) if is_batch else 0
+            batch = internal.decode_batch(body) if is_batch else ()
+            promised = sum(item.is_promised for item in batch)
             at = asyncio.get_running_loop().time()
-            self.requests.append(Request(at, path, items, self._under_way))
-            await self._hold_up(items)
+            self.requests.append(Request(at, path, len(batch), self._under_way, promised))
+            await self._hold_up(len(batch))
             if is_lost_before:
                 return False
             upstream[1].write(message)

@@ -15,7 +15,6 @@ def test_posts_are_answered_while_somebody_holds_the_write_lock(tmp_path: Path) 
     found = asyncio.run(run_locked(tmp_path, 3.0))
     assert found.verdict.is_clean, str(found.verdict)
     assert found.meanwhile[500] == 0
-    assert found.slowest < 10
     assert found.after[200] > 0
 
 

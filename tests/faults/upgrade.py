@@ -28,7 +28,7 @@ from tests.support.fleet import free_port
 from tests.support.processes import until
 
 _LIMIT = 150
-_VERSION_SECONDS = 15.0
+_VERSION_SECONDS = 40.0
 _DRAIN_SECONDS = 60.0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from contracts.runtime.serving import GRACEFUL_SECONDS
 from tests.support.processes import Product, run_formflow, until
 
 
@@ -163,7 +164,7 @@ def test_a_second_signal_stops_at_once(product: Product) -> None:
         until(lambda: "stopping" in product.log)
         started = time.monotonic()
         assert product.stop() == 0
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < GRACEFUL_SECONDS
 
 
 def test_a_child_that_cannot_restart_is_tried_again_and_nothing_changes(product: Product) -> None:

@@ -17,6 +17,7 @@ import httpx
 import orjson
 import pytest
 
+from contracts.runtime.serving import GRACEFUL_SECONDS
 from formflow.supervisor import Child, ChildFailed, Supervisor
 from tests.support.fleet import TOKEN, Fleet, free_port, running_fleet
 from tests.support.processes import clean_environment, run_formflow, until
@@ -182,7 +183,7 @@ def test_a_second_signal_stops_at_once(fleet: Fleet) -> None:
             started = time.monotonic()
             workers.process.terminate()
             assert workers.process.wait(_STOP_SECONDS) == 0
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < GRACEFUL_SECONDS
 
 
 def test_workers_end_when_their_supervisor_is_killed(fleet: Fleet) -> None:
@@ -247,6 +248,5 @@ async def test_a_child_that_does_not_stop_is_killed() -> None:
     child = _python("thing", stubborn)
     async with Supervisor([child]):
         await child.served()
-        started = time.monotonic()
-        await child.stop(0.2)
-        assert time.monotonic() - started < 5
+        async with asyncio.timeout(20):
+            await child.stop(0.2)

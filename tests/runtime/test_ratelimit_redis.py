@@ -146,11 +146,12 @@ async def test_decisions_are_those_of_a_local_limiter(gateway: Gateways) -> None
 
 
 async def test_the_window_slides(gateway: Gateways) -> None:
-    limiter, rules = gateway(), (Rule("frm_1/a", 2, 1),)
+    # By the server's own clock: wide, so that a busy machine does not miss the second half.
+    limiter, rules = gateway(), (Rule("frm_1/a", 2, 4),)
     assert (await limiter.admit(rules)).is_admitted
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(2.0)
     assert await admitted(limiter, rules, 3) == 1
-    await asyncio.sleep(0.55)
+    await asyncio.sleep(2.05)
     assert await admitted(limiter, rules, 3) == 1
 
 
@@ -214,7 +215,9 @@ async def test_a_quiet_gateway_stops_asking_a_frozen_server_too(
     valkey.freeze()
     asked = await seconds_of(limiter.admit(VISITOR))
     assert asked > 0.9 * LONG_CALL_SECONDS
-    assert await seconds_of(admitted(limiter, VISITOR, 10)) < 5 * LONG_CALL_SECONDS
+    # If each were to ask, these would take minutes.
+    async with asyncio.timeout(20.0):
+        await admitted(limiter, VISITOR, 200)
 
 
 async def test_windows_are_shared_again_after_an_outage(gateway: Gateways, valkey: Valkey) -> None:
@@ -272,8 +275,9 @@ async def test_a_demoted_server_is_left_so_that_the_new_primary_is_found(
     assert valkey.clients == 2
     demote(valkey)
     await limiter.admit(VISITOR)
-    await asyncio.sleep(0.05)
-    assert valkey.clients == 1
+    async with asyncio.timeout(20.0):
+        while valkey.clients > 1:
+            await asyncio.sleep(0.01)
 
 
 async def test_one_misused_key_does_not_stop_the_others(gateway: Gateways, valkey: Valkey) -> None:

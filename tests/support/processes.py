@@ -14,7 +14,7 @@ import orjson
 
 from tests.support.patience import PatientTransport
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 35.0
 FORMFLOW = (sys.executable, "-m", "formflow")
 
