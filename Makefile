@@ -19,7 +19,7 @@ up: $(VENV)/.run
 install: $(VENV)/.dev
 
 test: $(VENV)/.dev $(VENV)/.clients
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
