@@ -151,8 +151,7 @@ async def _inject(
     seen = Ledger()
     visitors = Crowd(fleet.gateways).start(seen, f"{injection.call}-{injection.when}")
     if name != "backend":
-        # The gateway has to have heard of the form.
-        await asyncio.to_thread(until, lambda: _holds_a_form(fleet, name), _WARM_SECONDS_MAX)
+        await _until_warm(fleet, name, calls)
         fleet.kill("backend")
     hit = await _until_hit(calls)
     ends = injection.error == "EIO" and _is_fatal(hit)
@@ -168,8 +167,16 @@ async def _inject(
     return Outcome(injection, seen.statuses, hit, status, slowest, fleet.log(name))
 
 
-def _holds_a_form(fleet: FaultyFleet, name: str) -> bool:
-    return _A_FORM in fleet.get(name, "/metrics")[1].splitlines()
+async def _until_warm(fleet: FaultyFleet, name: str, calls: Path) -> None:
+    """Returns when the gateway has heard of the form, unless the call fails before that."""
+    deadline = asyncio.get_running_loop().time() + _WARM_SECONDS_MAX
+    while asyncio.get_running_loop().time() < deadline:
+        if fleet.exit_status(name) is not None or _hit(calls):
+            return
+        _, metrics = await asyncio.to_thread(fleet.get, name, "/metrics")
+        if _A_FORM in metrics.splitlines():
+            return
+        await asyncio.sleep(0.05)
 
 
 async def _until_hit(calls: Path) -> Hit | None:

@@ -21,6 +21,7 @@ from tests.support.fleet import resident_bytes
 
 _CONNECTIONS = 24
 _HONEST_RATE = 20.0
+_DRAIN_SECONDS = 60.0
 _FIRST_V6 = int(ipaddress.IPv6Address("2001:db8::"))
 _FIRST_V4 = int(ipaddress.IPv4Address("11.0.0.0"))
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -115,6 +116,7 @@ async def _run(
         finally:
             load.cancel()
             await asyncio.wait([load])
+        await asyncio.to_thread(fleet.until_drained, _DRAIN_SECONDS)
         flood.gauges = _gauges(fleet)
         flood.keys_bound = len(await read(fleet, select(idempotency_keys.c.key)))
         stored = {orjson.loads(row.payload)["n"] for row in await read_rows(fleet)}

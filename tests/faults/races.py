@@ -42,6 +42,7 @@ async def race_for_keys(
     process is killed and started meanwhile."""
     chance, races = random.Random(seed), KeyRaces(rounds)
     answered: list[set[str]] = []
+    before = len(await read(fleet, select(submissions.c.id)))
     pools = [[Connection(url) for _ in range(_AT_ONCE)] for url in fleet.gateways]
     for number in range(rounds):
         key = f"race-{seed}-{number}"
@@ -60,7 +61,7 @@ async def race_for_keys(
     await asyncio.to_thread(fleet.until_drained, 30.0)
     races.with_aliases = sum(len(ids) > 1 for ids in answered)
     races.split = await asyncio.to_thread(_not_one, fleet, answered)
-    races.stored = len(await read(fleet, select(submissions.c.id)))
+    races.stored = len(await read(fleet, select(submissions.c.id))) - before
     return races
 
 
@@ -74,6 +75,15 @@ def _not_one(fleet: FaultyFleet, rounds: list[set[str]]) -> list[str]:
             if len(shown) > 1 or None in shown:
                 wrong.append(f"{sorted(ids)}: {sorted(map(str, shown))}")
     return wrong
+
+
+def is_exact(statuses: Counter[int], limit: int, posts: int) -> bool:
+    """Whether as many posts were accepted as the quota allows. Where the machine has stalled until
+    a gateway could not ask the backend, units on lease may be left: then no more than that."""
+    accepted = statuses[200] + statuses[202]
+    if statuses.keys() <= {200, 402}:
+        return statuses == {200: limit, 402: posts - limit}
+    return accepted <= limit and statuses.keys() <= {200, 202, 402, 503}
 
 
 async def race_for_quota(fleet: FaultyFleet, posts: int) -> Counter[int]:

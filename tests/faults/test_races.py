@@ -10,6 +10,7 @@ from tests.faults.limited import add_limited_form, write_plans
 from tests.faults.races import (
     KeyRaces,
     Revocations,
+    is_exact,
     race_for_keys,
     race_for_quota,
     revoke,
@@ -24,8 +25,8 @@ def test_three_gateways_give_one_id_a_key_the_exact_quota_and_no_post_to_a_revok
     tmp_path: Path,
 ) -> None:
     statuses, races, revocations = asyncio.run(race(tmp_path))
-    assert statuses == {200: 100, 402: 300}
-    assert (races.split, races.stored) == ([], 100 + races.rounds)
+    assert is_exact(statuses, 100, 400), statuses
+    assert (races.split, races.stored) == ([], races.rounds)
     assert races.restarts > 0
     assert revocations.accepted_later == 0
     assert revocations.refused > 0
@@ -72,7 +73,7 @@ def test_a_commit_that_trusts_a_gateway_with_keys_is_found_out(tmp_path: Path) -
 
 def test_two_gateways_are_restarted_one_by_one_and_nobody_notices(tmp_path: Path) -> None:
     rolls = asyncio.run(run_rolls(tmp_path, 2))
-    assert set(rolls.statuses) == {200}
+    assert set(rolls.statuses) <= {200, 202}
     assert set(rolls.exits) == {0}
     assert rolls.lost == []
 
@@ -80,4 +81,4 @@ def test_two_gateways_are_restarted_one_by_one_and_nobody_notices(tmp_path: Path
 def test_a_gateway_that_closes_the_moment_it_is_told_to_end_is_found_out(tmp_path: Path) -> None:
     commands = {f"gateway-{number}": command("close-at-once") for number in range(2)}
     rolls = asyncio.run(run_rolls(tmp_path, 2, commands=commands))
-    assert set(rolls.statuses) != {200}
+    assert not set(rolls.statuses) <= {200, 202}

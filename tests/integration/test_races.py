@@ -1,7 +1,6 @@
-"""Races over several gateways: one submission a key, and never more than the quota."""
+"""Posts with one key at once over several gateways are one submission."""
 
 import asyncio
-from collections import Counter
 from pathlib import Path
 
 import httpx
@@ -22,16 +21,6 @@ def test_one_key_posted_at_once_through_two_gateways_is_one_submission(tmp_path:
         assert stored(fleet) == sorted(id for ids in answers for id in ids)
 
 
-def test_a_quota_of_100_takes_exactly_100_of_400_posts(tmp_path: Path) -> None:
-    with running_fleet(tmp_path, gateways=2, DEFAULT_PLAN="free") as fleet:
-        with fleet.manager() as manager:
-            form = f"/v1/forms/{fleet.first['demo_form_id']}"
-            manager.patch(form, json={"rate_limit_per_minute": 100_000}).raise_for_status()
-        statuses = asyncio.run(race_for_quota(fleet))
-        assert statuses == {200: 100, 402: 300}
-        assert len(stored(fleet)) == 100
-
-
 async def race_for_keys(fleet: Fleet) -> list[set[str]]:
     """For each round, the ids that its concurrent posts were answered."""
     async with httpx.AsyncClient(timeout=20, trust_env=False) as client:
@@ -48,17 +37,6 @@ async def race_for_keys(fleet: Fleet) -> list[set[str]]:
             set(await asyncio.gather(*(post(f"round-{n}", number) for number in range(AT_ONCE))))
             for n in range(ROUNDS)
         ]
-
-
-async def race_for_quota(fleet: Fleet) -> Counter[int]:
-    limits = httpx.Limits(max_connections=64)
-    async with httpx.AsyncClient(timeout=20, trust_env=False, limits=limits) as client:
-
-        async def post(number: int) -> int:
-            url = f"{fleet.gateways[number % 2]}/v1/f/demo"
-            return (await client.post(url, data={"n": str(number)})).status_code
-
-        return Counter(await asyncio.gather(*(post(number) for number in range(400))))
 
 
 def stored(fleet: Fleet) -> list[str]:
