@@ -7,9 +7,12 @@ that dies and is restarted refuses nobody: connections wait in the socket's queu
 import asyncio
 import fcntl
 import os
+import platform
 import secrets
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +42,18 @@ async def run_up(
     """Runs until a signal; raises SettingsError, ListenError or ChildFailed if it cannot."""
     lock = prepare_data_dir(settings.data_dir)
     try:
-        await _run(settings, listener, config, as_json)
+        with reserved_port(listener.getsockname()[1] + 1) as backend_port:
+            await _run(settings, listener, backend_port, config, as_json)
     finally:
         os.close(lock)
 
 
 async def _run(
-    settings: Settings, listener: socket.socket, config: Path | None, as_json: bool
+    settings: Settings,
+    listener: socket.socket,
+    backend_port: int,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
     token_file = settings.data_dir / INTERNAL_TOKEN_FILE
     token = settings.internal_token
@@ -54,7 +62,6 @@ async def _run(
     gateway_url = origin_at(host, port)
     url = settings.public_url or gateway_url
     keep_origin(settings.data_dir, url)
-    backend_port = free_port(port + 1)
     backend_url = f"http://{_LOOPBACK}:{backend_port}"
     # The gateway finds the rest of the API there, too.
     own = settings.internal_listen
@@ -218,14 +225,30 @@ def make_secret(path: Path) -> str:
     return secret
 
 
-def free_port(wanted: int) -> int:
-    """``wanted`` if nothing listens there, else any free port."""
+@contextmanager
+def reserved_port(wanted: int) -> Iterator[int]:
+    """``wanted``, or any port if that is taken on the loopback; nobody else's while the block runs.
+
+    The socket that holds it does not listen: who connects is refused while the backend is down.
+    Without it the kernel could give the port of a backend that has died to some connection, and
+    the backend could not come back. Raises ListenError.
+    """
+    with _bound(wanted) as reserved:
+        port = int(reserved.getsockname()[1])
+        if platform.system() != "Linux":
+            # BSD lets nobody else be bound to the port meanwhile, so not the backend either.
+            reserved.close()
+        yield port
+
+
+def _bound(wanted: int) -> socket.socket:
     for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((_LOOPBACK, port))
-            except (OSError, OverflowError):
-                continue
-            return int(probe.getsockname()[1])
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((_LOOPBACK, port))
+        except (OSError, OverflowError):
+            bound.close()
+            continue
+        return bound
     raise ListenError("no free port for the backend")
