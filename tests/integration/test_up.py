@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -170,7 +171,7 @@ def test_a_second_signal_stops_at_once(product: Product) -> None:
 def test_a_child_that_cannot_restart_is_tried_again_and_nothing_changes(product: Product) -> None:
     product.lift_rate_limit()
     assert _posts(product)
-    stored = product.submissions()
+    [stored] = product.submissions()
     secret = product.data_dir / "secret-key"
     secret.rename(product.data_dir / "away")
     product.kill("backend")
@@ -180,7 +181,7 @@ def test_a_child_that_cannot_restart_is_tried_again_and_nothing_changes(product:
     deaths = _deaths(product)
     assert [death["pause_seconds"] for death in deaths[:4]] == [0.1, 0.2, 0.4, 0.8]
     assert [death["ended"] for death in deaths[:4]] == ["signal 9", *["exit 1"] * 3]
-    assert product.submissions()[-1:] == stored
+    assert _as_posted(product.submissions()[-1]) == _as_posted(stored)
 
 
 def test_a_child_that_never_served_ends_it_all(tmp_path: Path) -> None:
@@ -202,6 +203,11 @@ def _post_but_for_a_byte(product: Product) -> socket.socket:
 
 def _posts(product: Product) -> bool:
     return httpx.post(f"{product.url}/v1/f/demo", data={"a": "b"}).status_code == 200
+
+
+def _as_posted(submission: dict[str, Any]) -> dict[str, Any]:
+    """What does not change once it is stored: its mail may have gone out since."""
+    return {name: submission[name] for name in ("id", "form_id", "payload", "meta", "received_at")}
 
 
 def _port(product: Product) -> int:
