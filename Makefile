@@ -56,7 +56,7 @@ $(VENV)/.python:
 	touch $@
 
 # An editable package is not compiled as it is installed. Where PYTHONDONTWRITEBYTECODE is set, as in
-# many images, each process would compile it as it starts: 1.3 s instead of 0.8 s for a backend.
+# many images, each process would compile it as it starts: 1.3 s instead of 0.9 s for a backend.
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/.python
 	$(PIP) --require-hashes --no-deps -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .

@@ -7,12 +7,9 @@ that dies and is restarted refuses nobody: connections wait in the socket's queu
 import asyncio
 import fcntl
 import os
-import platform
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ import orjson
 
 from contracts import internal
 from contracts.runtime.endpoints import origin_at, parse_endpoint
-from contracts.runtime.listening import ListenError
+from contracts.runtime.listening import reserved_port
 from contracts.runtime.settings import Settings, SettingsError, child_environment
 from contracts.runtime.telemetry import get_logger
 from formflow.kept_origin import keep_origin
@@ -223,32 +220,3 @@ def make_secret(path: Path) -> str:
         file.flush()
         os.fsync(file.fileno())
     return secret
-
-
-@contextmanager
-def reserved_port(wanted: int) -> Iterator[int]:
-    """``wanted``, or any port if that is taken on the loopback; nobody else's while the block runs.
-
-    The socket that holds it does not listen: who connects is refused while the backend is down.
-    Without it the kernel could give the port of a backend that has died to some connection, and
-    the backend could not come back. Raises ListenError.
-    """
-    with _bound(wanted) as reserved:
-        port = int(reserved.getsockname()[1])
-        if platform.system() != "Linux":
-            # BSD lets nobody else be bound to the port meanwhile, so not the backend either.
-            reserved.close()
-        yield port
-
-
-def _bound(wanted: int) -> socket.socket:
-    for port in (wanted, 0):
-        bound = socket.socket()
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            bound.bind((_LOOPBACK, port))
-        except (OSError, OverflowError):
-            bound.close()
-            continue
-        return bound
-    raise ListenError("no free port for the backend")

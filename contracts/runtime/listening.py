@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import platform
 import socket
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ BACKLOG = 2048
 # Owner and group may connect (rw-rw----): a gateway runs as the backend's user, or in its group.
 _SOCKET_UMASK = 0o117
 _LOCK_MODE = 0o600
+_LOOPBACK = "127.0.0.1"
 
 
 class ListenError(StartError):
@@ -32,6 +34,36 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
     return listener
+
+
+@contextmanager
+def reserved_port(wanted: int) -> Iterator[int]:
+    """``wanted``, or any port if that is taken on the loopback; nobody else's while the block runs,
+    but for a process that listens there.
+
+    The socket that holds it does not listen: who connects is refused while that process is down.
+    Without it the kernel could give the port to some connection meanwhile, and the process could
+    not come back. Raises ListenError.
+    """
+    with _bound_to_loopback(wanted) as reserved:
+        port = int(reserved.getsockname()[1])
+        if platform.system() != "Linux":
+            # BSD binds no second socket to the port, so not that of the process either.
+            reserved.close()
+        yield port
+
+
+def _bound_to_loopback(wanted: int) -> socket.socket:
+    for port in (wanted, 0):
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((_LOOPBACK, port))
+        except (OSError, OverflowError):
+            bound.close()
+        else:
+            return bound
+    raise ListenError(f"there is no free port on {_LOOPBACK}")
 
 
 @contextmanager

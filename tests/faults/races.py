@@ -83,7 +83,7 @@ def is_exact(statuses: Counter[int], limit: int, posts: int) -> bool:
     accepted = statuses[200] + statuses[202]
     if statuses.keys() <= {200, 402}:
         return statuses == {200: limit, 402: posts - limit}
-    return accepted <= limit and statuses.keys() <= {200, 202, 402, 503}
+    return 0 < accepted <= limit and statuses.keys() <= {200, 202, 402, 503}
 
 
 async def race_for_quota(fleet: FaultyFleet, posts: int) -> Counter[int]:

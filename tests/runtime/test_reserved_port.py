@@ -1,18 +1,17 @@
-"""The port of the backend, while it is down, is nobody else's."""
+"""The port of a process, while it is down, is nobody else's."""
 
 import platform
 import socket
 
 import pytest
 
-from contracts.runtime.listening import listen
-from formflow.up import reserved_port
+from contracts.runtime.listening import listen, reserved_port
 
 LOOPBACK = "127.0.0.1"
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere no port can be held so")
-def test_a_reserved_port_is_the_backends_alone_as_often_as_it_starts() -> None:
+def test_a_reserved_port_is_its_process_alone_as_often_as_it_starts() -> None:
     with reserved_port(0) as port:
         for _ in range(2):
             with pytest.raises(ConnectionRefusedError):
